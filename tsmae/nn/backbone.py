@@ -1,0 +1,96 @@
+"""What stays after pre-training: a batch of series in, encoded sub-series out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tsmae.nn.blocks import Encoder, ForeignEncoder, initialize
+from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.embedding import (
+    FeatureEncoder,
+    Positions,
+    Scaling,
+    Windows,
+    bridge_gaps,
+    slice_windows,
+)
+
+_POSITION_STD = 0.02
+
+
+class Backbone(nn.Module):
+    """Scaling, windows, feature encoder, positions and the visible encoder H_θ.
+
+    Parameters
+    ----------
+    config : TimeMAEConfig
+    generator : torch.Generator
+        Source of the initial weights.
+    encoder : nn.Module, optional
+        A (B, N, d) -> (B, N, d) module in the place of the visible encoder; its weights are
+        left as they are.
+    """
+
+    def __init__(
+        self,
+        config: TimeMAEConfig,
+        generator: torch.Generator,
+        encoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.window_length = config.window_length
+        self.scaling = Scaling(config.n_channels, config.scaling)
+        self.feature_encoder = FeatureEncoder(config)
+        self.positions = Positions(config.n_positions, config.d_model)
+        self.encoder = Encoder(config) if encoder is None else ForeignEncoder(encoder)
+        initialize(self.feature_encoder, config.block, generator)
+        self.feature_encoder.zero_missing()
+        nn.init.normal_(self.positions.table, std=_POSITION_STD, generator=generator)
+        if encoder is None:
+            initialize(self.encoder, config.block, generator)
+
+    @property
+    def n_layers(self) -> int:
+        """Layers that `encode` returns."""
+        return len(self.encoder.blocks) if isinstance(self.encoder, Encoder) else 1
+
+    def windows(self, x: torch.Tensor, complete: bool = False) -> Windows:
+        """Scale and slice (B, C, T); `complete` promises that nothing in x is NaN."""
+        windows = slice_windows(self.scaling(x), self.window_length)
+        if complete and x.shape[-1] % self.window_length == 0:
+            return Windows(windows.contiguous(), None, None)
+        values, observed = bridge_gaps(windows)
+        # with a padded tail only, every window still holds observations
+        valid = None if complete else observed.flatten(2).any(-1)
+        return Windows(values, observed, valid)
+
+    def embed(self, windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sub-series embeddings z (B, N, d) and positions p (1 or B, N, d), not yet added."""
+        z = self.feature_encoder(windows)
+        return z, self.positions(*z.shape[:2], windows.valid)
+
+    def encode(
+        self,
+        x: torch.Tensor,
+        complete: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """All positions through the visible encoder, as in fine-tuning.
+
+        Parameters
+        ----------
+        x : (B, C, T) float tensor, NaN where not observed.
+        complete : bool
+            Promises that nothing in x is NaN, which saves the masks.
+        generator : torch.Generator, optional
+            Source of dropout noise; None at inference.
+
+        Returns
+        -------
+        layers : list of (B, N, d), one a layer
+        valid : (B, N) bool, or None where no position is padding
+        """
+        windows = self.windows(x, complete)
+        z, p = self.embed(windows)
+        return self.encoder(z + p, windows.valid, generator), windows.valid

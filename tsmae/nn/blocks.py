@@ -1,0 +1,200 @@
+"""Transformer blocks: the visible encoder and the decoupled encoder."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.dropout import dropout
+
+_RESIDUAL_SCALE_AT_INIT = 1e-8  # the released TimeMAE starts every block as a bare norm
+_BIAS_AT_INIT = 0.1  # likewise
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries (B, Q, d) over a memory (B, M, d).
+
+    Attention weights themselves are not dropped out: that would leave the fused kernel, and
+    the block already drops its output.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, cross: bool):
+        super().__init__()
+        self.n_heads = n_heads
+        self.cross = cross
+        if cross:
+            self.query = nn.Linear(d_model, d_model)
+            self.key_value = nn.Linear(d_model, 2 * d_model)
+        else:
+            self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(
+        self, x: torch.Tensor, memory: torch.Tensor | None, present: torch.Tensor | None
+    ) -> torch.Tensor:
+        if self.cross:
+            query = self._split(self.query(x), 1)[0]
+            key, value = self._split(self.key_value(memory), 2)
+        else:
+            query, key, value = self._split(self.query_key_value(x), 3)
+        mask = None if present is None else present[:, None, None, :]  # (B, 1, 1, M)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.output(mixed.transpose(1, 2).flatten(2))  # (B, Q, d)
+
+    def _split(self, x: torch.Tensor, n_parts: int) -> tuple[torch.Tensor, ...]:
+        """(B, L, n_parts * d) -> n_parts tensors of (B, heads, L, d / heads)."""
+        parts = x.unflatten(-1, (n_parts, self.n_heads, -1))  # (B, L, n_parts, h, d/h)
+        return parts.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward network of width 4d, each with a residual connection.
+
+    ``block="timemae"`` is the released TimeMAE: norm after the residual sum, each branch
+    multiplied by a learned scalar that starts at 1e-8. ``"pre_norm"`` norms each branch's
+    input, the usual choice for stable training at larger learning rates.
+    """
+
+    def __init__(self, config: TimeMAEConfig, cross: bool, p: float):
+        super().__init__()
+        d = config.d_model
+        self.p = p
+        self.pre_norm = config.block == "pre_norm"
+        self.attention = Attention(d, config.n_heads, cross)
+        self.expand = nn.Linear(d, 4 * d)
+        self.contract = nn.Linear(4 * d, d)
+        self.norm_1 = nn.LayerNorm(d)
+        self.norm_2 = nn.LayerNorm(d)
+        if not self.pre_norm:
+            self.scale_1 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT))
+            self.scale_2 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT))
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        memory: torch.Tensor | None = None,
+        present: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        if self.pre_norm:
+            attended = self.attention(self.norm_1(x), memory, present)
+            x = x + dropout(attended, self.p, generator)
+            return x + dropout(self._feed_forward(self.norm_2(x)), self.p, generator)
+        attended = dropout(self.attention(x, memory, present), self.p, generator)
+        x = self.norm_1(torch.addcmul(x, attended, self.scale_1))
+        hidden = dropout(self._feed_forward(x), self.p, generator)
+        return self.norm_2(torch.addcmul(x, hidden, self.scale_2))
+
+    def _feed_forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.contract(F.gelu(self.expand(x)))
+
+
+class Encoder(nn.Module):
+    """The visible encoder H_θ: blocks of self-attention over the positions it is given."""
+
+    def __init__(self, config: TimeMAEConfig):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(config, cross=False, p=config.dropout) for _ in range(config.n_layers)
+        )
+        self.norm = _final_norm(config)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        present: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[torch.Tensor]:
+        """Outputs of all layers, each (B, L, d); the last one is the representation.
+
+        `present` (B, L) is False where a position is padding, None where none is.
+        """
+        layers = []
+        for block in self.blocks:
+            x = block(x, present=present, generator=generator)
+            layers.append(x)
+        layers[-1] = self.norm(x)
+        return layers
+
+
+class ForeignEncoder(nn.Module):
+    """A user's (B, N, d) -> (B, N, d) module in the place of H_θ."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+        self.takes_padding = "padding_mask" in inspect.signature(module.forward).parameters
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        present: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[torch.Tensor]:
+        if self.takes_padding:
+            output = self.module(x, padding_mask=None if present is None else ~present)
+        elif present is None:
+            output = self.module(x)
+        else:
+            raise ValueError(
+                f"encoder={type(self.module).__name__} cannot take series of unequal length "
+                "or windows without observations: its forward has no `padding_mask` "
+                "argument ((B, N) bool, True where a position is padding)."
+            )
+        if output.shape != x.shape:
+            raise ValueError(
+                f"encoder={type(self.module).__name__} must map (B, N, d) to the same shape; "
+                f"it mapped {tuple(x.shape)} to {tuple(output.shape)}."
+            )
+        return [output]
+
+
+class DecoupledEncoder(nn.Module):
+    """The decoupled encoder F_φ: masked positions read the visible ones, never write them."""
+
+    def __init__(self, config: TimeMAEConfig):
+        super().__init__()
+        p = config.dropout if config.decoupled_dropout is None else config.decoupled_dropout
+        self.blocks = nn.ModuleList(
+            Block(config, cross=True, p=p) for _ in range(config.n_decoupled_layers)
+        )
+        self.norm = _final_norm(config)
+
+    def forward(
+        self,
+        queries: torch.Tensor,
+        visible: torch.Tensor,
+        present: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """(B, M, d) queries over (B, V, d) visible representations -> (B, M, d)."""
+        for block in self.blocks:
+            queries = block(queries, visible, present, generator)
+        return self.norm(queries)
+
+
+def _final_norm(config: TimeMAEConfig) -> nn.Module:
+    return nn.LayerNorm(config.d_model) if config.block == "pre_norm" else nn.Identity()
+
+
+def initialize(module: nn.Module, block: str, generator: torch.Generator) -> None:
+    """Draw all linear and convolution weights of `module` from `generator`.
+
+    ``"timemae"`` as released: Xavier-normal weights, biases 0.1. ``"pre_norm"``: normal of
+    variance 1 / inputs, zero biases.
+    """
+    for part in module.modules():
+        if not isinstance(part, (nn.Linear, nn.Conv1d)):
+            continue
+        if block == "timemae":
+            nn.init.xavier_normal_(part.weight, generator=generator)
+        else:
+            std = 1.0 / math.sqrt(part.weight[0].numel())
+            nn.init.trunc_normal_(part.weight, std=std, generator=generator)
+        if part.bias is not None:
+            nn.init.constant_(part.bias, _BIAS_AT_INIT if block == "timemae" else 0.0)

@@ -1,0 +1,44 @@
+"""The architecture of a TimeMAE in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TimeMAEConfig:
+    """Everything needed to build a :class:`~tsmae.nn.TimeMAE`; see its parameters there.
+
+    The fields carry the names and the meaning of the parameters of
+    :class:`tsmae.TimeMAETransformer`; ``n_channels`` and ``n_positions`` come from the
+    panel seen in ``fit``.
+    """
+
+    n_channels: int
+    n_positions: int
+    window_length: int = 8
+    d_model: int = 64
+    n_heads: int = 4
+    n_layers: int = 8
+    n_decoupled_layers: int = 4
+    dropout: float = 0.2
+    decoupled_dropout: float | None = None
+    block: str = "timemae"
+    stem: str = "linear"
+    window_statistics: bool = False
+    scaling: str | None = "channel"
+    mask_ratio: float = 0.6
+    mask_per: str = "series"
+    decoupled: bool = True
+    tokenizer: str = "learned"
+    n_codebooks: int = 1
+    n_codewords: int = 192
+    temperature: float = 1.0
+    codeword_gradient: bool = True
+    label_smoothing: float = 0.2
+    mcc_weight: float = 1.0
+    mrr_weight: float = 5.0
+    mrr_target: str = "raw"
+    momentum: float = 0.99
+    reconstruction_weight: float = 0.0
+    spectral_weight: float = 0.0

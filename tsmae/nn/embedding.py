@@ -1,0 +1,178 @@
+"""From a batch of series to embedded sub-series: scaling, windows, feature encoder, positions.
+
+NaN marks a value that was not observed, be it a gap or the padding behind a shorter series.
+It is taken out of the numbers here and lives on as masks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tsmae.nn.config import TimeMAEConfig
+
+_STEM_WIDTH = 64
+_STEM_KERNEL = 3
+_TINY = 1e-6
+
+
+class Windows(NamedTuple):
+    """Sub-series of a batch.
+
+    values : (B, N, C, δ), scaled; gaps are bridged linearly within their window, or 0 where
+        the window has no observation of the channel.
+    observed : (B, N, C, δ) bool, None where everything was.
+    valid : (B, N) bool, whether anything in the window was observed, None where all are.
+    """
+
+    values: torch.Tensor
+    observed: torch.Tensor | None
+    valid: torch.Tensor | None
+
+
+class Scaling(nn.Module):
+    """Shift and scale every channel: by the panel's statistics, by the series' own, or not."""
+
+    location: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, n_channels: int, mode: str | None):
+        super().__init__()
+        self.mode = mode
+        self.register_buffer("location", torch.zeros(n_channels, 1))
+        self.register_buffer("scale", torch.ones(n_channels, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T) -> (B, C, T); NaN stays NaN."""
+        if self.mode == "channel":
+            return (x - self.location) / self.scale
+        if self.mode == "instance":
+            magnitude = x.abs().nan_to_num(0.0).amax(-1, keepdim=True)
+            x = x / torch.where(magnitude > 0, magnitude, 1.0)  # squares must not overflow
+            centred = x - x.nanmean(-1, keepdim=True)
+            deviation = centred.square().nanmean(-1, keepdim=True).sqrt()
+            # a constant channel has a deviation of rounding errors, one never seen has NaN
+            return centred / torch.where(deviation > _TINY, deviation, 1.0)
+        return x
+
+
+def slice_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
+    """(B, C, T) -> (B, N, C, δ) with N = ⌈T/δ⌉; the tail is padded with NaN."""
+    missing = -x.shape[-1] % window_length
+    if missing:
+        x = F.pad(x, (0, missing), value=float("nan"))
+    return x.unflatten(-1, (-1, window_length)).transpose(1, 2)
+
+
+def bridge_gaps(windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill NaN by straight lines between observations of the same window and channel.
+
+    Before the first and after the last observation the nearest one is held; without any the
+    values are 0. No value crosses a window's border, so a masked window cannot leak.
+    Returns the values and where they were observed, both (B, N, C, δ).
+    """
+    observed = ~windows.isnan()
+    length = windows.shape[-1]
+    time = torch.arange(length, device=windows.device).expand(windows.shape)
+    before = torch.where(observed, time, -1).cummax(-1).values
+    after = torch.where(observed, time, length).flip(-1).cummin(-1).values.flip(-1)
+    before = torch.where(before < 0, after, before).clamp_max(length - 1)
+    after = torch.where(after == length, before, after)
+    values = windows.nan_to_num(0.0)
+    left, right = values.gather(-1, before), values.gather(-1, after)
+    share = (time - before) / (after - before).clamp_min(1)
+    return torch.lerp(left, right, share.to(values.dtype)), observed
+
+
+class FeatureEncoder(nn.Module):
+    """One shared map from a sub-series (C, δ) to R^d.
+
+    ``stem="linear"`` is the paper's convolution of kernel and stride δ: one linear map.
+    ``stem="conv"`` runs two small convolutions within the window first, so that what a
+    window shows does not average out when windows are pooled. With `window_statistics` the
+    window's shape (each channel centred and scaled to unit deviation) goes in beside the
+    values, and each channel's mean and log deviation enter the linear map (after NuTime,
+    Lin et al. 2024).
+
+    Points that were not observed enter as an indicator with weights that start at zero: a
+    complete panel is not touched by it.
+    """
+
+    def __init__(self, config: TimeMAEConfig):
+        super().__init__()
+        c, length, d = config.n_channels, config.window_length, config.d_model
+        self.stem = config.stem
+        self.window_statistics = config.window_statistics
+        n_inputs = 2 * c if config.window_statistics else c
+        if config.stem == "conv":
+            padding = _STEM_KERNEL // 2
+            self.conv_1 = nn.Conv1d(n_inputs, _STEM_WIDTH, _STEM_KERNEL, padding=padding)
+            self.missing = nn.Conv1d(c, _STEM_WIDTH, _STEM_KERNEL, padding=padding, bias=False)
+            self.conv_2 = nn.Conv1d(_STEM_WIDTH, _STEM_WIDTH, _STEM_KERNEL, padding=padding)
+            self.project = nn.Linear(_STEM_WIDTH * length, d)
+        else:
+            self.project = nn.Linear(n_inputs * length, d)
+            self.missing = nn.Linear(c * length, d, bias=False)
+        if config.window_statistics:
+            self.project_statistics = nn.Linear(2 * c, d)
+
+    def zero_missing(self) -> None:
+        nn.init.zeros_(self.missing.weight)
+
+    def forward(self, windows: Windows) -> torch.Tensor:
+        """(B, N, C, δ) -> z (B, N, d)."""
+        x = windows.values
+        missing = None if windows.observed is None else (~windows.observed).to(x.dtype)
+        if self.window_statistics:
+            deviation, mean = torch.std_mean(x, -1, correction=0, keepdim=True)  # (B, N, C, 1)
+            shape = (x - mean) / (deviation + _TINY)
+            statistics = torch.cat([mean, torch.log(deviation + _TINY)], 2).squeeze(-1)
+            x = torch.cat([x, shape], 2)  # (B, N, 2C, δ)
+        if self.stem == "conv":
+            z = self._convolve(x, missing)
+        else:
+            z = self.project(x.flatten(2))
+            if missing is not None:
+                z = z + self.missing(missing.flatten(2))
+        if self.window_statistics:
+            z = z + self.project_statistics(statistics)
+        return z
+
+    def _convolve(self, x: torch.Tensor, missing: torch.Tensor | None) -> torch.Tensor:
+        n_series = x.shape[0]
+        h = self.conv_1(x.flatten(0, 1))  # (B N, width, δ)
+        if missing is not None:
+            h = h + self.missing(missing.flatten(0, 1))
+        h = F.gelu(self.conv_2(F.gelu(h)))
+        return self.project(h.flatten(1)).unflatten(0, (n_series, -1))
+
+
+class Positions(nn.Module):
+    """Learned position embeddings p_i, stretched for series longer than any in training.
+
+    A series of at most N positions, the largest number in training, uses the first rows of
+    the table. A longer one spreads its positions evenly over the table and interpolates.
+    """
+
+    def __init__(self, n_positions: int, d_model: int):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(n_positions, d_model))
+
+    def forward(self, n_series: int, n_positions: int, valid: torch.Tensor | None) -> torch.Tensor:
+        """Embeddings (1 or B, N, d) of the positions 0 … N-1 of each series."""
+        n_known = len(self.table)
+        if n_positions <= n_known:
+            return self.table[None, :n_positions]
+        place = torch.arange(n_positions, device=self.table.device, dtype=torch.float32)
+        if valid is None:
+            last = torch.full((1, 1), n_positions - 1.0, device=place.device)
+        else:
+            last = torch.where(valid, place, 0.0).amax(1, keepdim=True)  # (B, 1)
+        stretch = (n_known - 1) / last.clamp_min(n_known - 1.0).clamp_min(1.0)
+        place = (place * stretch).clamp_max(n_known - 1)  # (B, N)
+        lower = place.floor().long()
+        upper = (lower + 1).clamp_max(n_known - 1)
+        return torch.lerp(self.table[lower], self.table[upper], (place - lower)[..., None])

@@ -1,0 +1,154 @@
+"""From token representations to one vector a series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from tsmae.nn.backbone import Backbone
+
+_CONSTANT = 1e-6  # relative deviation below which a feature counts as constant
+
+STATISTICS = ("mean", "max", "min", "std", "last", "none")
+
+
+def pool(
+    layers: Sequence[torch.Tensor],
+    valid: torch.Tensor | None,
+    statistics: Sequence[str],
+    n_positions: int,
+) -> torch.Tensor:
+    """Concatenate statistics over the positions of each layer.
+
+    Parameters
+    ----------
+    layers : sequence of (B, N, d)
+    valid : (B, N) bool or None
+        False where a position is padding: it takes no part.
+    statistics : sequence of {"mean", "max", "min", "std", "last", "none"}
+        "last" is the last position that is not padding; "none" flattens the sequence.
+    n_positions : int
+        Positions that "none" emits; shorter series are filled with zeros.
+
+    Returns
+    -------
+    (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics.
+    """
+    return torch.cat([_statistic(s, x, valid, n_positions) for x in layers for s in statistics], 1)
+
+
+def _statistic(
+    name: str, x: torch.Tensor, valid: torch.Tensor | None, n_positions: int
+) -> torch.Tensor:
+    if name == "none":
+        if valid is not None:
+            x = x * valid[..., None]
+        if x.shape[1] > n_positions:
+            raise ValueError(
+                f"pooling='none' emits {n_positions} positions, as many as the longest series "
+                f"in fit has; X has series of {x.shape[1]} windows."
+            )
+        return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
+    if valid is None:
+        if name == "mean":
+            return x.mean(1)
+        if name == "max":
+            return x.amax(1)
+        if name == "min":
+            return x.amin(1)
+        if name == "std":
+            return x.std(1, correction=0)
+        return x[:, -1]
+    there = valid[..., None]
+    if name in ("mean", "std"):
+        count = there.sum(1).clamp_min(1)
+        mean = (x * there).sum(1) / count
+        if name == "mean":
+            return mean
+        return (((x - mean[:, None]) * there).square().sum(1) / count).sqrt()
+    if name == "max":
+        return x.masked_fill(~there, -torch.inf).amax(1)
+    if name == "min":
+        return x.masked_fill(~there, torch.inf).amin(1)
+    order = torch.arange(x.shape[1], device=x.device)
+    last = torch.where(valid, order, 0).amax(1)
+    return x[torch.arange(len(x), device=x.device), last]
+
+
+class SeriesEncoder(nn.Module):
+    """Series (B, C, T) in, embeddings (B, D) out.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    statistics : sequence of str
+        See :func:`pool`.
+    layers : {"last", "all"}
+        Which layers of the encoder are pooled.
+
+    Attributes
+    ----------
+    location, scale : (D,) buffers
+        Embeddings leave shifted and scaled by them; see :meth:`standardize`.
+    """
+
+    location: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, backbone: Backbone, statistics: Sequence[str], layers: str):
+        super().__init__()
+        self.backbone = backbone
+        self.statistics = tuple(statistics)
+        self.n_layers = backbone.n_layers if layers == "all" else 1
+        n_positions, d_model = backbone.positions.table.shape
+        n_statistics = sum(n_positions if s == "none" else 1 for s in self.statistics)
+        self.embedding_dim = self.n_layers * n_statistics * d_model
+        self.register_buffer("location", torch.zeros(self.embedding_dim))
+        self.register_buffer("scale", torch.ones(self.embedding_dim))
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        complete: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        layers, valid = self.backbone.encode(x, complete, generator)
+        n_positions = len(self.backbone.positions.table)
+        pooled = pool(layers[-self.n_layers :], valid, self.statistics, n_positions)
+        return (pooled - self.location) / self.scale
+
+    def standardize(self, embeddings: np.ndarray) -> None:
+        """Choose `location` and `scale` so that these embeddings become standardised.
+
+        Parameters
+        ----------
+        embeddings : (n, D) array
+            Output for a panel while `location` is 0 and `scale` 1.
+        """
+        location = embeddings.mean(0, dtype=np.float64)
+        scale = embeddings.std(0, dtype=np.float64)
+        scale[scale <= _CONSTANT * np.abs(location) + np.finfo(np.float32).tiny] = 1.0
+        self.location.copy_(torch.from_numpy(location))
+        self.scale.copy_(torch.from_numpy(scale))
+
+
+class SeriesClassifier(nn.Module):
+    """A :class:`SeriesEncoder` and a linear head: (B, C, T) -> logits (B, n_classes)."""
+
+    def __init__(self, encoder: SeriesEncoder, n_classes: int):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.embedding_dim, n_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        complete: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        return self.head(self.encoder(x, complete, generator))

@@ -1,0 +1,216 @@
+"""TimeMAE: a decoupled masked autoencoder of time series [1]_.
+
+Data flows top to bottom: scale and slice, embed, mask, encode what is visible, predict what
+is masked, compare with the targets. Numbers in parentheses are the equations of the paper.
+
+.. [1] M. Cheng, Q. Liu, Z. Liu, H. Zhang, R. Zhang, E. Chen. TimeMAE: Self-Supervised
+   Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tsmae.nn.backbone import Backbone
+from tsmae.nn.blocks import DecoupledEncoder, initialize
+from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
+
+_MASK_STD = 0.02
+_NDCG_CUTOFF = 10
+
+
+class Pretext(NamedTuple):
+    """Losses and metrics of one batch, means over its `n_predicted` masked sub-series.
+
+    ``loss`` carries the gradient. ``reconstruction`` is weighted already; ``ndcg`` is at 10;
+    ``codeword_counts`` (G, K) says how often each codeword was a target.
+    """
+
+    loss: torch.Tensor
+    mrr: torch.Tensor
+    mcc: torch.Tensor
+    reconstruction: torch.Tensor
+    hit_rate: torch.Tensor
+    ndcg: torch.Tensor
+    n_predicted: int
+    codeword_counts: torch.Tensor
+
+
+class TimeMAE(nn.Module):
+    """The model that :class:`tsmae.TimeMAETransformer` trains.
+
+    Parameters
+    ----------
+    config : TimeMAEConfig
+    generator : torch.Generator
+        Source of the initial weights.
+    encoder : nn.Module, optional
+        See :class:`~tsmae.nn.backbone.Backbone`.
+    """
+
+    def __init__(
+        self,
+        config: TimeMAEConfig,
+        generator: torch.Generator,
+        encoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        d = config.d_model
+        self.backbone = Backbone(config, generator, encoder)
+        self.mask_vector = nn.Parameter(torch.zeros(d))  # z_mask
+        if config.decoupled:
+            self.decoupled_encoder = DecoupledEncoder(config)
+        if config.tokenizer == "learned":
+            self.tokenizer: nn.Module = LearnedTokenizer(config)
+        else:
+            self.tokenizer = RandomProjectionTokenizer(config)
+        if config.reconstruction_weight:
+            self.reconstruct = nn.Linear(d, config.n_channels * config.window_length)
+        if config.spectral_weight:
+            n_frequencies = config.window_length // 2 + 1
+            self.reconstruct_spectrum = nn.Linear(d, config.n_channels * n_frequencies)
+        for name, part in self.named_children():
+            if name != "backbone":
+                initialize(part, config.block, generator)
+        self.tokenizer.initialize(generator)
+        nn.init.normal_(self.mask_vector, std=_MASK_STD, generator=generator)
+        if config.mrr_weight:  # H_ξ starts as a copy of H_θ with storage of its own
+            self.target_encoder = copy.deepcopy(self.backbone.encoder).requires_grad_(False)
+
+    def codewords(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
+        """Codeword ids (B, N, G), int64; -1 where a window holds no observation."""
+        windows = self.backbone.windows(x, complete)
+        ids = self.tokenizer.codewords(self.backbone.feature_encoder(windows), windows.values)
+        return ids if windows.valid is None else ids.masked_fill(~windows.valid[..., None], -1)
+
+    def forward(
+        self, x: torch.Tensor, generator: torch.Generator, complete: bool = False
+    ) -> Pretext:
+        """The pretext task on a batch (B, C, T): mask, predict, compare.
+
+        In `eval` mode masks are drawn all the same, but dropout and the noise of the
+        codewords are off.
+        """
+        config = self.config
+        noise = generator if self.training else None
+        windows = self.backbone.windows(x, complete)
+        z, p = self.backbone.embed(windows)
+        tokens = z + p
+
+        valid, n_masked, n_visible = windows.valid, None, None
+        if valid is None:
+            valid = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
+            n_masked = n_masked_of(z.shape[1], config.mask_ratio)
+            n_visible = z.shape[1] - n_masked
+        masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per)
+        queries = (self.mask_vector + p).expand_as(z)  # z_mask + p_i
+
+        if config.decoupled:
+            visible, seen = take(tokens, valid & ~masked, n_visible)  # (B, V, d)
+            memory = self.backbone.encoder(visible, seen, noise)[-1]
+            queries, present = take(queries, masked, n_masked)  # (B, M, d)
+            predicted = self.decoupled_encoder(queries, memory, seen, noise)  # ẑ
+        else:  # the ablation: mask tokens in the encoder, as in BERT
+            inputs = torch.where(masked[..., None], queries, tokens)
+            outputs = self.backbone.encoder(inputs, windows.valid, noise)[-1]
+            predicted, present = take(outputs, masked, n_masked)
+
+        def gather(values: torch.Tensor) -> torch.Tensor:
+            """(B, N, ...) -> (P, ...), the P masked sub-series of the batch."""
+            return _rows(take(values, masked, n_masked)[0], present)
+
+        if config.mrr_weight:
+            with torch.no_grad():
+                hidden = take(tokens, masked, n_masked)[0]
+                target = _rows(self.target_encoder(hidden, present)[-1], present)  # z̄
+        predicted = _rows(predicted, present)
+        x_masked = gather(windows.values)
+
+        mrr = mcc = reconstruction = hit_rate = ndcg = predicted.new_zeros(())
+        counts = predicted.new_zeros(config.n_codebooks, config.n_codewords)
+        if len(predicted) == 0:  # series of one window each: nothing to predict
+            mrr = predicted.sum()
+        else:
+            if config.mrr_weight:
+                mrr = self._regress(predicted, target)
+            if config.mcc_weight:
+                codewords = self.tokenizer.targets(gather(z), x_masked, noise)
+                mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
+            reconstruction = self._reconstruct(predicted, x_masked)
+        loss = config.mrr_weight * mrr + config.mcc_weight * mcc + reconstruction
+        return Pretext(
+            loss,
+            *(value.detach() for value in (mrr, mcc, reconstruction, hit_rate, ndcg)),
+            len(predicted),
+            counts,
+        )
+
+    def _regress(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """MRR: mean squared error of ẑ (P, d) to sg(z̄)."""
+        if self.config.mrr_target == "layer_norm":
+            target = F.layer_norm(target, target.shape[-1:])
+        return F.mse_loss(predicted, target)
+
+    def _classify(
+        self, predicted: torch.Tensor, codewords: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """MCC: cross-entropy of softmax⟨v_k, ẑ⟩ to the codewords, and its metrics.
+
+        `codewords` are ids (P, G) or distributions (P, G, K).
+        """
+        config = self.config
+        logits = self.tokenizer.logits(predicted).flatten(0, 1)  # (P G, K)
+        codewords = codewords.flatten(0, 1)
+        mcc = F.cross_entropy(logits, codewords, label_smoothing=config.label_smoothing)
+        with torch.no_grad():
+            ids = codewords if codewords.dim() == 1 else codewords.argmax(-1)
+            # one relevant codeword each: its gain is discounted by its rank
+            rank = (logits > logits.gather(1, ids[:, None])).sum(1)
+            gain = torch.where(rank < _NDCG_CUTOFF, 1 / (rank + 2.0).log2(), 0.0)
+            book = torch.arange(config.n_codebooks, device=ids.device).repeat(len(predicted))
+            counts = torch.bincount(
+                book * config.n_codewords + ids, minlength=config.n_codebooks * config.n_codewords
+            ).view(config.n_codebooks, -1)
+        return mcc, (rank == 0).float().mean(), gain.mean(), counts
+
+    def _reconstruct(self, predicted: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+        """Weighted errors of reconstructing windows (P, C, δ) and their amplitude spectra."""
+        config = self.config
+        loss = predicted.new_zeros(())
+        if config.reconstruction_weight:
+            error = F.mse_loss(self.reconstruct(predicted), windows.flatten(1))
+            loss = loss + config.reconstruction_weight * error
+        if config.spectral_weight:
+            amplitude = torch.fft.rfft(windows, norm="ortho").abs().flatten(1)
+            error = F.mse_loss(self.reconstruct_spectrum(predicted), amplitude)
+            loss = loss + config.spectral_weight * error
+        return loss
+
+    @torch.no_grad()
+    def update_target(self) -> None:
+        """One step of the target encoder: ξ ← η ξ + (1 - η) θ. Without MRR there is none."""
+        if self.config.mrr_weight:
+            torch._foreach_lerp_(
+                list(self.target_encoder.parameters()),
+                list(self.backbone.encoder.parameters()),
+                1.0 - self.config.momentum,
+            )
+
+    def train(self, mode: bool = True) -> TimeMAE:
+        super().train(mode)
+        if self.config.mrr_weight:
+            self.target_encoder.eval()  # its targets carry no dropout noise
+        return self
+
+
+def _rows(values: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor:
+    """(B, M, ...) -> (P, ...), without the padding."""
+    return values.flatten(0, 1) if present is None else values[present]

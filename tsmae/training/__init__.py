@@ -1,0 +1,1 @@
+"""How models are trained and applied: batches, devices, skorch nets, callbacks."""

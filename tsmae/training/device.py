@@ -1,0 +1,40 @@
+"""Which device a fit runs on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def available_devices() -> list[str]:
+    """Names that `device` takes on this machine."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device to use: "auto" takes CUDA, else MPS, else the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `device` names no device, or one that is not there.
+    """
+    available = available_devices()
+    allowed = f"allowed are 'auto', a torch.device, and on this machine {available}"
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f"device={device!r} is a {type(device).__name__}; {allowed}.")
+    if device == "auto":
+        first = next((n for n in ("cuda", "mps") if n in available), "cpu")
+        return torch.device(first)
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device={device!r} is not the name of a device; {allowed}.") from None
+    name = str(resolved)
+    if name not in available and name.removesuffix(":0") not in available:
+        raise ValueError(f"device={device!r} is not available; {allowed}.")
+    return resolved

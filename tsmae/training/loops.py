@@ -1,0 +1,136 @@
+"""Pre-training, fine-tuning and inference of a model on a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from skorch.callbacks import EarlyStopping
+from skorch.helper import predefined_split
+from torch import nn
+
+from tsmae.nn import SeriesClassifier, TimeMAE
+from tsmae.panel import Panel
+from tsmae.training.batches import Batch, PanelDataset
+from tsmae.training.callbacks import ProgressBar, TargetUpdate
+from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
+from tsmae.training.randomness import isolated_global_rng, new_generator
+
+_EMBEDDING_BATCH = 256
+
+
+def pretrain(model: TimeMAE, panel: Panel, held_out: Panel | None = None, **settings) -> list[dict]:
+    """Train `model` in place on its pretext task; see :func:`_train` for the settings.
+
+    Returns the history, one dict an epoch.
+    """
+    settings["callbacks"] = [("target_update", TargetUpdate), *settings["callbacks"]]
+    valid = None if held_out is None else PanelDataset(held_out)
+    return _train(PretrainingNet, model, PanelDataset(panel), valid, "pre-training", **settings)
+
+
+def fine_tune(
+    model: SeriesClassifier,
+    panel: Panel,
+    targets: np.ndarray,
+    held_out: tuple[Panel, np.ndarray] | None = None,
+    **settings,
+) -> list[dict]:
+    """Train `model` in place on class indices; see :func:`_train` for the settings."""
+    valid = None if held_out is None else PanelDataset(*held_out)
+    dataset = PanelDataset(panel, targets)
+    return _train(FineTuningNet, model, dataset, valid, "fine-tuning", **settings)
+
+
+def _train(
+    net_class: type[PanelNet],
+    model: nn.Module,
+    dataset: PanelDataset,
+    held_out: PanelDataset | None,
+    description: str,
+    *,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    lr_schedule: str | None,
+    patience: int | None,
+    device: torch.device,
+    seed: int,
+    autocast: bool,
+    compile: bool,
+    callbacks: Sequence,
+    verbose: int,
+    **net_settings,
+) -> list[dict]:
+    """Build a net around `model`, fit it, and return its history.
+
+    With `held_out` data the fit stops after `patience` epochs without a lower loss on it
+    (None: never), and the weights of the best epoch are restored.
+    """
+    batches = -(-len(dataset) // batch_size)
+    steps = [*schedule(lr_schedule, lr, n_epochs * batches), *callbacks]
+    if held_out is not None:
+        stop = EarlyStopping(patience=patience or n_epochs + 1, load_best=True, sink=_silent)
+        steps.append(("early_stopping", stop))
+    if verbose:
+        steps.append(("progress", ProgressBar(description)))
+    net = net_class(
+        model,
+        generator=new_generator(seed, device),
+        order=new_generator(seed),
+        autocast=autocast,
+        compile=compile,
+        max_epochs=n_epochs,
+        batch_size=batch_size,
+        lr=lr,
+        optimizer__weight_decay=weight_decay,
+        optimizer__fused=device.type != "mps",
+        train_split=None if held_out is None else predefined_split(held_out),
+        callbacks=steps,
+        device=str(device),
+        **net_settings,
+    )
+    with isolated_global_rng(seed, device):
+        net.fit(dataset)
+    model.eval()
+    return [_as_row(epoch) for epoch in net.history if "train_loss" in epoch]
+
+
+def _as_row(epoch: dict) -> dict:
+    """An epoch of skorch's history in our words."""
+    names = {"dur": "duration"}
+    row = {}
+    for name, value in epoch.items():
+        if name == "batches" or name.endswith(("_best", "_batch_count")):
+            continue
+        row[names.get(name, name.removeprefix("train_"))] = value
+    return row
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+@torch.inference_mode()
+def apply(
+    function: Callable[[Batch], torch.Tensor], panel: Panel, device: torch.device
+) -> np.ndarray:
+    """Run `function` on batches of the panel and stack what it returns.
+
+    Series are taken in order of length, so that batches carry little padding; the output is
+    in the order of the panel. A function may return fewer columns for shorter batches.
+    """
+    n = len(panel)
+    order = np.arange(n) if panel.complete else np.argsort(panel.lengths, kind="stable")
+    output: np.ndarray | None = None
+    for start in range(0, n, _EMBEDDING_BATCH):
+        index = order[start : start + _EMBEDDING_BATCH]
+        part = panel[slice(start, start + _EMBEDDING_BATCH)] if panel.complete else panel[index]
+        result = function(Batch.of(part).to(device)).cpu().numpy()
+        if output is None:
+            output = np.empty((n, *result.shape[1:]), result.dtype)
+        output[index] = result
+    assert output is not None
+    return output

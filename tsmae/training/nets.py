@@ -1,0 +1,186 @@
+"""The skorch nets: one for pre-training, one for fine-tuning."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import defaultdict
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, LRScheduler
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+
+from tsmae.training.batches import Batch, BatchIterator
+from tsmae.training.randomness import new_generator
+
+SCHEDULES = ("one_cycle", "cosine")
+
+
+class PanelNet(NeuralNet):
+    """A skorch net whose batches are slices of a panel and whose metrics wait for the epoch.
+
+    Parameters
+    ----------
+    module : nn.Module
+        An instance; it is trained in place.
+    generator : torch.Generator
+        On the device of the fit: masks, dropout, codeword noise.
+    order : torch.Generator
+        On the CPU: the order of the series.
+    autocast : bool
+        Run the forward pass in bfloat16 where that is exact enough.
+    **kwargs
+        Passed to :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module, *, generator=None, order=None, autocast=False, **kwargs):
+        self.generator = generator
+        self.order = order
+        self.autocast = autocast
+        kwargs.setdefault("criterion", nn.Identity)
+        kwargs.setdefault("optimizer", torch.optim.AdamW)
+        kwargs.setdefault("iterator_train", BatchIterator)
+        kwargs.setdefault("iterator_valid", BatchIterator)
+        super().__init__(module, iterator_train__generator=order, verbose=0, **kwargs)
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer())]
+
+    def get_all_learnable_params(self):
+        """Only what trains: the momentum target encoder must not reach the optimiser."""
+        for name, parameter in super().get_all_learnable_params():
+            if parameter.requires_grad:
+                yield name, parameter
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"Interrupted in epoch {len(self.history)} of {self.max_epochs}: "
+                "what was learned until then is kept.",
+                stacklevel=2,
+            )
+            return self
+
+    def step(self, batch: Batch) -> dict[str, torch.Tensor | int]:
+        """The loss and metrics of a batch, means over its "weight" items."""
+        raise NotImplementedError
+
+    def summarize(self, totals: dict[str, torch.Tensor], prefix: str) -> dict[str, float]:
+        """Metrics of an epoch from sums; called once an epoch, so it may wait for a GPU."""
+        weight = max(1.0, float(totals.pop("weight")))
+        return {f"{prefix}_{name}": float(total) / weight for name, total in totals.items()}
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        step = self._autocast_step(batch)
+        step["loss"].backward()
+        return step
+
+    def validation_step(self, batch, **fit_params):
+        self._set_training(False)
+        with torch.no_grad():
+            return self._autocast_step(batch)
+
+    def _autocast_step(self, batch):
+        device = torch.device(self.device)
+        cast = (
+            torch.autocast(device.type, torch.bfloat16)
+            if self.autocast
+            else contextlib.nullcontext()
+        )
+        with cast:
+            return self.step(batch.to(device))
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        totals: dict = defaultdict(float)
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            weight = step.pop("weight")
+            totals["weight"] += weight
+            for name, value in step.items():
+                # counts are sums already; a mean counts as often as the batch has items
+                totals[name] += value if name == "counts" else value.detach() * weight
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        for name, value in self.summarize(totals, prefix).items():
+            self.history.record(name, value)
+
+
+class PretrainingNet(PanelNet):
+    """Trains a :class:`~tsmae.nn.TimeMAE` on its pretext task."""
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        # held-out losses are compared between epochs: always on the same masks
+        self.masks_ = self.generator if training else new_generator(0, self.device)
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
+    def step(self, batch):
+        pretext = self.module_(batch.x, self.masks_, batch.complete)
+        return {
+            "loss": pretext.loss,
+            "mrr": pretext.mrr,
+            "mcc": pretext.mcc,
+            "reconstruction": pretext.reconstruction,
+            "hit_rate": pretext.hit_rate,
+            "ndcg": pretext.ndcg,
+            "counts": pretext.codeword_counts,
+            "weight": pretext.n_predicted,
+        }
+
+    def summarize(self, totals, prefix):
+        counts = totals.pop("counts")
+        metrics = super().summarize(totals, prefix)
+        metrics.update(codebook_use(counts, prefix))
+        return metrics
+
+
+class FineTuningNet(PanelNet):
+    """Trains a :class:`~tsmae.nn.SeriesClassifier` on labels.
+
+    Parameters
+    ----------
+    class_weight : (n_classes,) tensor or None
+    label_smoothing : float
+    """
+
+    def __init__(self, module, *, class_weight=None, label_smoothing=0.0, **kwargs):
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        super().__init__(module, **kwargs)
+
+    def step(self, batch):
+        noise = self.generator if self.module_.training else None
+        logits = self.module_(batch.x, batch.complete, noise)
+        smoothing = self.label_smoothing if self.module_.training else 0.0
+        loss = F.cross_entropy(logits, batch.y, self.class_weight, label_smoothing=smoothing)
+        hits = (logits.argmax(1) == batch.y).float().mean()
+        return {"loss": loss, "accuracy": hits, "weight": len(batch)}
+
+
+def codebook_use(counts: torch.Tensor, prefix: str) -> dict[str, float]:
+    """Distinct codewords and perplexity of counts (G, K), means over the codebooks."""
+    share = counts.double() / counts.sum(-1, keepdim=True).clamp_min(1)
+    entropy = -torch.xlogy(share, share).sum(-1)
+    return {
+        f"{prefix}_distinct_codewords": float((counts > 0).sum(-1).double().mean()),
+        f"{prefix}_perplexity": float(entropy.exp().mean()),
+    }
+
+
+def schedule(name: str | None, lr: float, n_steps: int) -> list[tuple[str, LRScheduler]]:
+    """Callbacks for a learning-rate schedule over `n_steps` optimiser steps."""
+    if name is None:
+        return []
+    if name == "one_cycle":
+        policy = LRScheduler(OneCycleLR, step_every="batch", max_lr=lr, total_steps=n_steps + 1)
+    else:
+        policy = LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps)
+    return [("lr_schedule", policy)]

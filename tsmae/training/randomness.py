@@ -1,0 +1,31 @@
+"""All randomness of a fit from one seed, the global generators left as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from sklearn.utils import check_random_state
+
+
+def draw_seed(random_state) -> int:
+    """A seed from whatever scikit-learn takes as `random_state`."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def new_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def isolated_global_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators within the block, and restore them after it.
+
+    Our own modules draw from explicit generators; this is for modules that cannot, such as
+    a user's encoder or a compiled graph.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -44,6 +45,11 @@ class Scaling(nn.Module):
         self.mode = mode
         self.register_buffer("location", torch.zeros(n_channels, 1))
         self.register_buffer("scale", torch.ones(n_channels, 1))
+
+    def set_statistics(self, location: np.ndarray, scale: np.ndarray) -> None:
+        """The panel's means and deviations, both (C,)."""
+        self.location.copy_(torch.from_numpy(location)[:, None])
+        self.scale.copy_(torch.from_numpy(scale)[:, None])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, C, T); NaN stays NaN."""

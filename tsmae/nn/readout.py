@@ -145,6 +145,18 @@ class SeriesClassifier(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    @torch.no_grad()
+    def set_head(self, coefficients: np.ndarray, intercepts: np.ndarray) -> None:
+        """Take a logistic regression's weights: (n_classes, D) and (n_classes,), or one row.
+
+        A single row is the second class of two against the first.
+        """
+        if len(coefficients) == 1:
+            coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+            intercepts = np.concatenate([np.zeros_like(intercepts), intercepts])
+        self.head.weight.copy_(torch.from_numpy(coefficients))
+        self.head.bias.copy_(torch.from_numpy(intercepts))
+
     def forward(
         self,
         x: torch.Tensor,

@@ -10,7 +10,7 @@ from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from torch import nn
 
-from tsmae.nn import SeriesClassifier, TimeMAE
+from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
 from tsmae.panel import Panel
 from tsmae.training.batches import Batch, PanelDataset
 from tsmae.training.callbacks import ProgressBar, TargetUpdate
@@ -98,6 +98,20 @@ def _train(
     return [_as_row(epoch) for epoch in net.history if "train_loss" in epoch]
 
 
+@torch.inference_mode()
+def evaluate_pretext(model: TimeMAE, panel: Panel, device: torch.device) -> dict[str, float]:
+    """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
+    net = PretrainingNet(model, device=str(device)).initialize()
+    iterator = net.get_iterator(PanelDataset(panel), training=False)
+    net.history.new_epoch()
+    net.run_single_epoch(iterator, False, "valid", net.validation_step)
+    return {
+        name.removeprefix("valid_"): value
+        for name, value in net.history[-1].items()
+        if name.startswith("valid_") and not name.endswith("batch_count")
+    }
+
+
 def _as_row(epoch: dict) -> dict:
     """An epoch of skorch's history in our words."""
     names = {"dur": "duration"}
@@ -134,3 +148,8 @@ def apply(
         output[index] = result
     assert output is not None
     return output
+
+
+def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndarray:
+    """Embeddings (n, D) float32 of a panel."""
+    return apply(lambda batch: encoder(batch.x, batch.complete), panel, device)

@@ -1,0 +1,372 @@
+"""Where the contracts of sktime and scikit-learn are known and reconciled.
+
+Everything a user may hand in becomes one array here, with errors in the user's words; what
+scikit-learn keeps on an estimator survives sktime's reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+# What scikit-learn stores on an estimator from outside, before and between fits.
+_SKLEARN_BOOKKEEPING = (
+    "_parent_callback_ctx",
+    "_skl_callbacks",
+    "_callback_fit_ctx",
+    "_skl_callbacks_to_teardown",
+    "_sklearn_output_config",
+    "_metadata_request",
+)
+
+_ACCEPTED = (
+    "a numpy array (n_series, n_channels, n_points) or (n_series, n_points), a list of arrays "
+    "(n_channels, n_points), a DataFrame with an (instance, time) MultiIndex, a list of "
+    "DataFrames, a nested DataFrame, or another sktime Panel container"
+)
+
+
+class Bridge:
+    """The left-most base of our estimators: one object, two contracts."""
+
+    def reset(self):
+        """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
+        kept = {k: v for k, v in vars(self).items() if k in _SKLEARN_BOOKKEEPING}
+        super().reset()
+        vars(self).update(kept)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.is_fitted
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+    def _check_parameters(self) -> None:
+        """Check every constructor parameter against its declared constraints.
+
+        Raises
+        ------
+        sklearn.utils._param_validation.InvalidParameterError
+            A ValueError and a TypeError, naming parameter, value and what is allowed.
+        """
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
+
+    def _check_matches_fit(self, read: Series) -> None:
+        """Whether a panel has the channels of the panel in ``fit``."""
+        n_channels = read.values.shape[1]
+        if n_channels != self.n_channels_in_:
+            raise ValueError(
+                f"X has {n_channels} channels, but {type(self).__name__} was fitted on "
+                f"{self.n_channels_in_} channels."
+            )
+        fitted = getattr(self, "channel_names_in_", None)
+        if fitted is not None and read.channels is not None and list(fitted) != read.channels:
+            raise ValueError(
+                f"The channel names of X are {read.channels}, but {type(self).__name__} was "
+                f"fitted on {list(fitted)}; same names in the same order are needed."
+            )
+
+    def _remember_input(self, read: Series) -> None:
+        """Set the fitted attributes that describe the input."""
+        self.n_channels_in_ = read.values.shape[1]
+        self.series_length_ = read.values.shape[2]
+        if read.n_features is not None:
+            self.n_features_in_ = read.n_features
+        if read.channels is not None:
+            self.channel_names_in_ = np.array(read.channels, dtype=object)
+
+
+class Series(NamedTuple):
+    """A panel as read from a user.
+
+    values : (n, C, T) float32, NaN where not observed.
+    instances : names of the series for the index of outputs.
+    channels : names of the channels, None where the container has none.
+    n_features : columns of a 2D array, for scikit-learn; None for other containers.
+    """
+
+    values: np.ndarray
+    instances: pd.Index
+    channels: list[str] | None = None
+    n_features: int | None = None
+
+
+def read_panel(X: Any) -> Series:
+    """Read any supported container of series; see the module's docstring.
+
+    Raises
+    ------
+    TypeError
+        If X is no container of time series, or holds no numbers.
+    ValueError
+        If it is empty, of the wrong rank, infinite, duplicated, unsorted, or has a series
+        without any observation.
+    """
+    if X is None:
+        raise TypeError(f"X is None; expected {_ACCEPTED}.")
+    if isinstance(X, np.ndarray):
+        read = _read_array(X)
+    elif isinstance(X, pd.Series):
+        read = _read_frame(X.to_frame())
+    elif isinstance(X, pd.DataFrame):
+        read = _read_frame(X)
+    elif isinstance(X, (list, tuple)):
+        read = _read_list(X)
+    else:
+        read = _read_other(X)
+    values = read.values
+    if np.isinf(values).any():
+        series, channel, _ = (int(i) for i in np.argwhere(np.isinf(values))[0])
+        raise ValueError(
+            f"X contains infinity, or a value too large for float32, first in series {series}, "
+            f"channel {channel}; allowed are finite numbers, and NaN where nothing was observed."
+        )
+    empty = np.flatnonzero(np.isnan(values).all((1, 2)))
+    if len(empty):
+        raise ValueError(
+            f"X has {len(empty)} series without any observation, the first of them at position "
+            f"{empty[0]}; every series needs at least one number that is not NaN."
+        )
+    return read
+
+
+def _read_array(X: np.ndarray) -> Series:
+    if X.ndim not in (2, 3):
+        raise ValueError(
+            f"X is an array of {X.ndim} dimensions and shape {X.shape}; expected 2D array "
+            "(n_series, n_points) or 3D array (n_series, n_channels, n_points). Reshape your "
+            "data: X.reshape(1, -1) makes a panel of a single series."
+        )
+    if X.shape[0] == 0:
+        raise ValueError(
+            f"X has 0 series (shape={X.shape}): found array with 0 sample(s) while a minimum "
+            "of 1 is required."
+        )
+    if 0 in X.shape:
+        raise ValueError(
+            f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: every "
+            "series needs at least one channel and one time point."
+        )
+    n_features = X.shape[1] if X.ndim == 2 else None
+    values = _to_float32(X, "X")
+    if X.ndim == 2:
+        values = values[:, None, :]
+    return Series(values, pd.RangeIndex(len(X)), None, n_features)
+
+
+def _read_frame(X: pd.DataFrame) -> Series:
+    if 0 in X.shape:
+        raise ValueError(
+            f"X is an empty DataFrame (shape={X.shape}); at least one series with one channel "
+            "and one time point is required: found 0 sample(s) or 0 feature(s)."
+        )
+    if X.columns.has_duplicates:
+        names = X.columns[X.columns.duplicated()].unique().tolist()
+        raise ValueError(f"X has several columns of the same name: {names}.")
+    if isinstance(X.index, pd.MultiIndex):
+        return _read_multiindex(X)
+    if any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0]):
+        return _read_nested(X)
+    # sktime's single series: time in rows, channels in columns
+    values = _to_float32(X.to_numpy(), "X").T[None]
+    return Series(values, pd.RangeIndex(1), _names(X.columns))
+
+
+def _read_multiindex(X: pd.DataFrame) -> Series:
+    """The last level is time, those before it name the series."""
+    if X.index.has_duplicates:
+        first = X.index[X.index.duplicated()][0]
+        raise ValueError(f"The MultiIndex of X has duplicate entries, the first is {first!r}.")
+    values = _to_float32(X.to_numpy(), "X")  # (rows, C)
+    levels = list(range(X.index.nlevels - 1))
+    keys = X.index.get_level_values(0) if len(levels) == 1 else X.index.droplevel(-1)
+    ids, instances = pd.factorize(keys)
+    if (ids < 0).any():
+        raise ValueError("The MultiIndex of X has missing instance names.")
+    if (np.diff(ids) < 0).any():
+        raise ValueError(
+            "The rows of X are not sorted: those of one series must stand together. "
+            "Call X.sort_index() first."
+        )
+    starts = np.flatnonzero(np.r_[True, np.diff(ids) > 0])
+    lengths = np.diff(np.r_[starts, len(ids)])
+    time = X.index.get_level_values(-1)
+    codes = pd.factorize(time, sort=True)[0]
+    if ((np.diff(codes) < 0) & (np.diff(ids) == 0)).any():
+        raise ValueError(
+            "The time index of X is not sorted within a series. Call X.sort_index() first."
+        )
+    place = np.arange(len(ids)) - np.repeat(starts, lengths)
+    panel = np.full((len(instances), values.shape[1], lengths.max()), np.nan, np.float32)
+    panel[ids, :, place] = values
+    index = pd.Index(instances) if len(levels) == 1 else pd.MultiIndex.from_tuples(instances)
+    index.names = X.index.names[:-1]
+    return Series(panel, index, _names(X.columns))
+
+
+def _read_nested(X: pd.DataFrame) -> Series:
+    """sktime's nested_univ: each cell is a series."""
+    rows = []
+    for position, (_, row) in enumerate(X.iterrows()):
+        cells = [_to_float32(np.asarray(cell), f"X, row {position}") for cell in row]
+        if any(cell.ndim != 1 for cell in cells):
+            raise TypeError(
+                f"Row {position} of the nested DataFrame X has a cell that is no 1D series."
+            )
+        rows.append(_stack([cell[None] for cell in cells])[:, 0])
+    return Series(_stack(rows), X.index, _names(X.columns))
+
+
+def _read_list(X: Sequence) -> Series:
+    if len(X) == 0:
+        raise ValueError(f"X is an empty list: found 0 sample(s); expected {_ACCEPTED}.")
+    channels = None
+    if all(isinstance(item, (pd.DataFrame, pd.Series)) for item in X):
+        frames = [item.to_frame() if isinstance(item, pd.Series) else item for item in X]
+        channels = _names(frames[0].columns)
+        for position, frame in enumerate(frames):
+            if _names(frame.columns) != channels:
+                raise ValueError(
+                    f"X[{position}] has the columns {_names(frame.columns)}, but X[0] has "
+                    f"{channels}; all series need the same channels."
+                )
+        items = [_to_float32(f.to_numpy(), f"X[{i}]").T for i, f in enumerate(frames)]
+    else:
+        try:
+            items = [np.asarray(item) for item in X]
+        except ValueError as error:
+            raise ValueError(f"X is a list whose items are no arrays: {error}.") from None
+        if all(item.ndim == 0 for item in items):
+            raise ValueError(
+                f"X is a list of {len(items)} scalars: a 1D array; expected {_ACCEPTED}. "
+                "Reshape your data: [[...]] is a list of a single series."
+            )
+        items = [_to_float32(item, f"X[{i}]") for i, item in enumerate(items)]
+        items = [item[None] if item.ndim == 1 else item for item in items]
+    for position, item in enumerate(items):
+        if item.ndim != 2 or 0 in item.shape:
+            raise ValueError(
+                f"X[{position}] has the shape {item.shape}; expected (n_channels, n_points) "
+                "with at least one of each."
+            )
+        if len(item) != len(items[0]):
+            raise ValueError(
+                f"X[{position}] has {len(item)} channels, but X[0] has {len(items[0])}; all "
+                "series need the same channels."
+            )
+    return Series(_stack(items), pd.RangeIndex(len(items)), channels)
+
+
+def _read_other(X: Any) -> Series:
+    """Containers that only sktime knows (xarray, polars, dask, ...)."""
+    from sktime.datatypes import check_is_scitype, convert
+
+    try:
+        known, _, metadata = check_is_scitype(X, "Panel", return_metadata=["mtype"])
+    except Exception:  # sktime's checks of foreign objects raise anything
+        known = False
+    if known:
+        return _read_frame(convert(X, metadata["mtype"], "pd-multiindex", as_scitype="Panel"))
+    if hasattr(X, "__array__") and not hasattr(X, "toarray"):
+        return _read_array(np.asarray(X))
+    hint = " Sparse input is not supported: use X.toarray()." if hasattr(X, "toarray") else ""
+    raise TypeError(f"X is a {type(X).__name__}; expected {_ACCEPTED}.{hint}")
+
+
+def _stack(items: Sequence[np.ndarray]) -> np.ndarray:
+    """(C, T_i) arrays -> (n, C, T), NaN behind the shorter ones."""
+    longest = max(item.shape[-1] for item in items)
+    panel = np.full((len(items), len(items[0]), longest), np.nan, np.float32)
+    for row, item in zip(panel, items, strict=True):
+        row[:, : item.shape[-1]] = item
+    return panel
+
+
+def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
+    """Numbers of any real dtype as float32; what is none raises with the name of the array."""
+    if values.dtype.kind in "OSU":
+        values = _parse_objects(values, name)
+    if values.dtype.kind == "c":
+        raise ValueError(f"{name} has dtype {values.dtype}: complex data not supported.")
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
+    with np.errstate(over="ignore"):  # becomes inf, which the caller reports
+        return np.asarray(values, dtype=np.float32)
+
+
+def _parse_objects(values: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        wrong = next((v for v in values.ravel() if not isinstance(v, (int, float))), values)
+        message = (
+            f"{name} has dtype {values.dtype} and holds {str(wrong)[:40]!r} "
+            f"({type(wrong).__name__}), which is no real number: {error}"
+        )
+        raise type(error)(message) from None
+
+
+def _names(columns: pd.Index) -> list[str]:
+    return [str(column) for column in columns]
+
+
+def read_labels(y: Any, n_series: int) -> np.ndarray:
+    """Class labels as a 1D array, checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If labels are missing, not one per series, of mixed types, or continuous numbers.
+    """
+    from sklearn.utils import column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None: labels are needed.")
+    if isinstance(y, pd.DataFrame):
+        y = y.to_numpy()
+    if isinstance(y, (pd.Series, pd.Index)):
+        missing = y.isna().to_numpy() if isinstance(y, pd.Series) else y.isna()
+        y = y.to_numpy(dtype=object if missing.any() or y.dtype == object else None)
+        if y.dtype.kind not in "biufO":
+            y = np.asarray(y.tolist())
+    labels = column_or_1d(np.asarray(y), warn=True, input_name="y")
+    if len(labels) != n_series:
+        raise ValueError(
+            f"y has {len(labels)} labels, but X has {n_series} series: inconsistent numbers of "
+            "samples."
+        )
+    if pd.isna(labels).any():
+        position = int(np.flatnonzero(pd.isna(labels))[0])
+        raise ValueError(
+            f"Input y contains NaN or None: the label at position {position} is missing. Drop "
+            "the series, or mark it with a label and name that in `unlabeled`."
+        )
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError("Input y contains infinity; allowed are class labels.")
+    if labels.dtype.kind == "O":
+        kinds = {_kind(label) for label in labels}
+        if len(kinds) > 1:
+            raise TypeError(
+                f"y mixes labels of the types {sorted(kinds)}; allowed are labels of one type."
+            )
+        labels = np.asarray(labels.tolist())
+    check_classification_targets(labels)
+    return labels
+
+
+def _kind(label: Any) -> str:
+    number = isinstance(label, (bool, int, float, np.number, np.bool_))
+    return "number" if number else type(label).__name__

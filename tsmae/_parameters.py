@@ -1,0 +1,83 @@
+"""What the constructor parameters may be; checked in `fit`, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from tsmae.nn import STATISTICS
+from tsmae.training.nets import SCHEDULES
+
+
+def _integer(low: int) -> list:
+    return [Interval(Integral, low, None, closed="left")]
+
+
+def _real(low: float, high: float | None = None, closed: str = "left") -> list:
+    return [Interval(Real, low, high, closed=closed)]
+
+
+TRAINING = {
+    "max_epochs": _integer(0),
+    "batch_size": _integer(1),
+    "lr": _real(0, None, "neither"),
+    "weight_decay": _real(0),
+    "lr_schedule": [StrOptions(set(SCHEDULES)), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+    "patience": [Interval(Integral, 1, None, closed="left"), None],
+    "precision": [StrOptions({"float32", "bfloat16"})],
+    "callbacks": [list, tuple, None],
+    "compile": ["boolean"],
+    "device": [str, torch.device],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+TRANSFORMER = {
+    "window_length": _integer(1),
+    "d_model": _integer(1),
+    "n_heads": _integer(1),
+    "n_layers": _integer(1),
+    "n_decoupled_layers": _integer(1),
+    "dropout": _real(0, 1),
+    "decoupled_dropout": [*_real(0, 1), None],
+    "block": [StrOptions({"timemae", "pre_norm"})],
+    "stem": [StrOptions({"linear", "conv"})],
+    "window_statistics": ["boolean"],
+    "scaling": [StrOptions({"channel", "instance"}), None],
+    "mask_ratio": _real(0, 1, "neither"),
+    "mask_per": [StrOptions({"series", "batch"})],
+    "decoupled": ["boolean"],
+    "tokenizer": [StrOptions({"learned", "random_projection"})],
+    "n_codebooks": _integer(1),
+    "n_codewords": _integer(2),
+    "temperature": _real(0, None, "neither"),
+    "codeword_gradient": ["boolean"],
+    "label_smoothing": _real(0, 1),
+    "mcc_weight": _real(0),
+    "mrr_weight": _real(0),
+    "mrr_target": [StrOptions({"raw", "layer_norm"})],
+    "momentum": _real(0, 1, "both"),
+    "reconstruction_weight": _real(0),
+    "spectral_weight": _real(0),
+    "pooling": [StrOptions(set(STATISTICS)), tuple, list],
+    "pooling_layers": [StrOptions({"last", "all"})],
+    "standardize": ["boolean"],
+    "encoder": [Callable, None],
+    **TRAINING,
+}
+
+
+def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:
+    """`pooling` as a tuple of known statistics."""
+    statistics = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    unknown = [s for s in statistics if s not in STATISTICS]
+    if unknown or not statistics:
+        raise ValueError(
+            f"The 'pooling' parameter must be one of {list(STATISTICS)} or a tuple of them. "
+            f"Got {pooling!r} instead."
+        )
+    return statistics

@@ -1,0 +1,296 @@
+"""TimeMAEClassifier: a labelled panel in, classes out."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sktime.classification.base import BaseClassifier
+
+from tsmae._interop import Bridge, Series, read_labels, read_panel
+from tsmae._parameters import TRAINING
+from tsmae.nn import SeriesClassifier
+from tsmae.panel import Panel
+from tsmae.persistence import SavedAsTensors
+from tsmae.training.device import resolve_device
+from tsmae.training.loops import apply, embed, fine_tune
+from tsmae.training.randomness import draw_seed
+from tsmae.transformer import TimeMAETransformer, embedding_frame, training_settings
+
+_PROBE_ITERATIONS = 1000
+
+
+class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, BaseEstimator):
+    """Classification of time series with a fine-tuned TimeMAE encoder [1]_."""
+
+    _tags = {
+        "authors": "tsmae developers",
+        "X_inner_mtype": "numpy3D",
+        "y_inner_mtype": "numpy1D",
+        "capability:multivariate": True,
+        "capability:unequal_length": True,
+        "capability:missing_values": True,
+        "capability:predict_proba": True,
+        "capability:class_weight": True,
+        "capability:categorical_in_X": False,
+        "capability:random_state": True,
+        "property:randomness": "derandomized",
+    }
+    _parameter_constraints = {
+        "transformer": [HasMethods(["fit", "transform"]), None],
+        "fine_tune": [StrOptions({"all", "head", "random"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "unlabeled": "no_validation",
+        **TRAINING,
+    }
+    _modules = ("model_",)
+
+    def __init__(
+        self,
+        transformer=None,
+        fine_tune="all",
+        max_epochs=100,
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.01,
+        class_weight=None,
+        validation_fraction=None,
+        unlabeled=None,
+        *,
+        label_smoothing=0.0,
+        lr_schedule=None,
+        patience=10,
+        precision="float32",
+        callbacks=None,
+        compile=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.transformer = transformer
+        self.fine_tune = fine_tune
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.unlabeled = unlabeled
+        self.label_smoothing = label_smoothing
+        self.lr_schedule = lr_schedule
+        self.patience = patience
+        self.precision = precision
+        self.callbacks = callbacks
+        self.compile = compile
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        super().__init__()
+
+    def set_params(self, **params):
+        """Set parameters; ``transformer__…`` sets those of the transformer.
+
+        With ``transformer=None`` they apply to the default transformer.
+        """
+        nested = any(name.startswith("transformer__") for name in params)
+        if nested and params.get("transformer", self.transformer) is None:
+            params = {**params, "transformer": TimeMAETransformer()}
+        return super().set_params(**params)
+
+    # ------------------------------------------------------------------ the two contracts
+
+    def fit(self, X, y):
+        """Pre-train where asked to, then fine-tune on labels."""
+        self._check_parameters()
+        read = read_panel(X)
+        if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
+            labels = y  # several outputs: sktime fits a classifier for each
+        else:
+            labels = read_labels(y, len(read.values))
+            self._labeled(labels)
+        super().fit(read.values, labels)
+        self._remember_input(read)
+        return self
+
+    def predict(self, X):
+        """Class of each series."""
+        return super().predict(self._read(X).values)
+
+    def predict_proba(self, X):
+        """Probability of each class, columns in the order of ``classes_``."""
+        return super().predict_proba(self._read(X).values)
+
+    def transform(self, X):
+        """Embeddings of the fine-tuned encoder."""
+        read = self._read(X)
+        if not hasattr(self, "model_"):
+            raise ValueError(
+                "No encoder was trained that could embed X: in fit, y held a single class "
+                "or several outputs."
+            )
+        embeddings = embed(self.model_.encoder, Panel.from_array(read.values), self.device_)
+        return embedding_frame(embeddings, read.instances)
+
+    def _read(self, X) -> Series:
+        self.check_is_fitted()
+        read = read_panel(X)
+        self._check_matches_fit(read)
+        return read
+
+    # ------------------------------------------------------------------ fit and predict
+
+    def _fit(self, X, y):
+        self.device_ = resolve_device(self.device)
+        seed = draw_seed(self.random_state)
+        panel = Panel.from_array(X)
+        labeled = self._labeled(y)
+        self.classes_ = np.unique(y[labeled])
+        self.n_classes_ = len(self.classes_)
+        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
+        if self.n_classes_ == 1:
+            return self  # sktime predicts the only class
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labeled])
+        self.transformer_ = self._fitted_transformer(panel, seed)
+
+        targets = np.searchsorted(self.classes_, y[labeled])
+        train = np.flatnonzero(labeled)
+        held_out = None
+        if self.validation_fraction is not None and self.fine_tune != "head":
+            train, valid, targets, valid_targets = self._split(train, targets, seed)
+            held_out = (panel[valid], valid_targets)
+        train_panel = panel[train]
+
+        self._build_modules()
+        self.model_.to(self.device_)
+        self._fit_probe(train_panel, targets, weights)
+        self.history_ = []
+        if self.fine_tune != "head" and self.max_epochs:
+            self.history_ = fine_tune(
+                self.model_,
+                train_panel,
+                targets,
+                held_out,
+                n_epochs=self.max_epochs,
+                seed=seed,
+                class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
+                label_smoothing=self.label_smoothing,
+                **training_settings(self),
+            )
+        self.n_epochs_ = len(self.history_)
+        return self
+
+    def _predict(self, X):
+        return self.classes_[self._predict_proba(X).argmax(1)]
+
+    def _predict_proba(self, X):
+        logits = apply(
+            lambda batch: self.model_(batch.x, batch.complete), Panel.from_array(X), self.device_
+        )
+        return softmax(logits.astype(np.float64), axis=1)
+
+    def _labeled(self, y: np.ndarray) -> np.ndarray:
+        """(n,) bool: where y is a class and not the mark of an unlabeled series."""
+        if self.unlabeled is None:
+            return np.ones(len(y), dtype=bool)
+        labeled = y != self.unlabeled
+        if not np.any(labeled):
+            raise ValueError(f"Every label in y is {self.unlabeled!r}, which `unlabeled` names.")
+        return np.broadcast_to(labeled, len(y))
+
+    def _fitted_transformer(self, panel: Panel, seed: int) -> TimeMAETransformer:
+        """The transformer whose encoder is fine-tuned: given, pre-trained here, or random."""
+        if isinstance(self.transformer, FrozenEstimator):
+            transformer = self.transformer.estimator
+            _check_is_transformer(transformer, self.transformer)
+            transformer.check_is_fitted()
+            if transformer.n_channels_in_ != panel.n_channels:
+                raise ValueError(
+                    f"X has {panel.n_channels} channels, but the frozen transformer was fitted "
+                    f"on {transformer.n_channels_in_} channels; its method `adapt` makes one "
+                    "for X."
+                )
+            return transformer
+        if self.transformer is None:
+            transformer = TimeMAETransformer(device=self.device, verbose=self.verbose)
+        else:
+            _check_is_transformer(self.transformer, self.transformer)
+            transformer = clone(self.transformer)
+        if transformer.random_state is None:
+            transformer.set_params(random_state=seed)
+        if self.fine_tune == "random":
+            transformer.set_params(max_epochs=0)
+        return transformer.fit(panel.values)
+
+    def _build_modules(self) -> None:
+        encoder = copy.deepcopy(self.transformer_.series_encoder_)
+        self.model_ = SeriesClassifier(encoder, self.n_classes_)
+
+    def _fit_probe(self, panel: Panel, targets: np.ndarray, weights: np.ndarray) -> None:
+        """Set the head to a logistic regression on the frozen embeddings.
+
+        This is all of ``fine_tune="head"``, and where the other two start: from a head that
+        fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
+        """
+        encoder = self.model_.encoder
+        embeddings = embed(encoder, panel, self.device_)
+        if not self.transformer_.standardize:
+            encoder.standardize(embeddings)
+            embeddings = embed(encoder, panel, self.device_)
+        probe = LogisticRegression(
+            max_iter=_PROBE_ITERATIONS, class_weight=dict(enumerate(weights))
+        ).fit(embeddings, targets)
+        self.model_.set_head(probe.coef_, probe.intercept_)
+
+    def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
+        """Positions and targets to train on and to hold out, stratified."""
+        try:
+            train, valid, targets, valid_targets = train_test_split(
+                train,
+                targets,
+                test_size=self.validation_fraction,
+                stratify=targets,
+                random_state=seed,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {len(train)} labelled series "
+                f"in {self.n_classes_} classes cannot be held out: {error}"
+            ) from None
+        return [train, valid, targets, valid_targets]
+
+    def _restore_private_state(self) -> None:
+        super()._restore_private_state()
+        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
+        self._y_metadata = {"is_univariate": True}
+
+    @classmethod
+    def get_test_params(cls, parameter_set="default"):
+        """Three small settings for sktime's test suite."""
+        paper, recipe = TimeMAETransformer.get_test_params()
+        return [
+            {"transformer": TimeMAETransformer(**paper), "max_epochs": 1},
+            {"transformer": TimeMAETransformer(**recipe), "fine_tune": "head"},
+            {
+                "transformer": TimeMAETransformer(**recipe),
+                "fine_tune": "random",
+                "max_epochs": 2,
+                "lr_schedule": "cosine",
+            },
+        ]
+
+
+def _check_is_transformer(transformer, parameter) -> None:
+    if not isinstance(transformer, TimeMAETransformer):
+        raise TypeError(
+            "The 'transformer' parameter must be a TimeMAETransformer, a FrozenEstimator of a "
+            f"fitted one, or None. Got {parameter!r} instead."
+        )

@@ -1,0 +1,288 @@
+"""Saving fitted estimators as tensors and JSON: nothing that is executed on loading.
+
+A saved estimator is a zip archive of ``estimator.json`` (class, version, parameters, fitted
+attributes), ``weights.safetensors``, and sktime's ``_metadata``, which names the class to
+:func:`sktime.base.load` and is not read by our own ``load``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from sklearn.frozen import FrozenEstimator
+
+from tsmae._version import __version__
+from tsmae.nn import TimeMAEConfig
+from tsmae.training.device import available_devices, resolve_device
+
+_FORMAT = 1
+
+
+class SavedAsTensors:
+    """Pickling, ``save`` and ``load`` for estimators whose weights live in torch modules.
+
+    Subclasses name their modules in `_modules`, and rebuild them in `_build_modules` from the
+    parameters and the other fitted attributes.
+    """
+
+    _modules: tuple[str, ...] = ()
+
+    def _build_modules(self) -> None:
+        raise NotImplementedError
+
+    def _restore_private_state(self) -> None:
+        """Set what sktime keeps under private names after a fit."""
+        self._is_vectorized = False
+
+    # ------------------------------------------------------------------ pickle
+
+    def __getstate__(self) -> dict:
+        """The state with modules on the CPU, so that it loads where there is no GPU."""
+        parent = super()
+        state = parent.__getstate__() if hasattr(parent, "__getstate__") else vars(self)
+        state = dict(state)
+        modules = {name: state[name] for name in self._modules if name in state}
+        if modules and self.device_.type != "cpu":
+            modules = copy.deepcopy(modules)  # in one go: they share parts
+            for module in modules.values():
+                module.cpu()
+            state.update(modules)
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        parent = super()
+        if hasattr(parent, "__setstate__"):
+            parent.__setstate__(state)
+        else:
+            vars(self).update(state)
+        if "device_" in state:
+            self._to_device(state["device_"])
+
+    def _to_device(self, wanted: torch.device) -> None:
+        """Move the modules to the device they were fitted on, or to the CPU if it is not here."""
+        try:
+            device = resolve_device(wanted)
+        except ValueError:
+            warnings.warn(
+                f"{type(self).__name__} was fitted on {wanted}, which is not available here "
+                f"(there are {available_devices()}): it runs on the CPU now.",
+                stacklevel=3,
+            )
+            device = torch.device("cpu")
+        self.device_ = device
+        for name in self._modules:
+            if hasattr(self, name):
+                getattr(self, name).to(device)
+
+    # ------------------------------------------------------------------ save and load
+
+    def save(self, path=None, serialization_format="pickle"):
+        """Save the fitted estimator.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write, ".zip" being appended if it has another or no ending. None returns
+            an in-memory object as sktime's ``save`` does, which is a pickle.
+        serialization_format : {"pickle", "cloudpickle"}, default="pickle"
+            Of the in-memory object only.
+
+        Returns
+        -------
+        zipfile.ZipFile, or with ``path=None`` an in-memory object for :func:`sktime.base.load`
+
+        Raises
+        ------
+        TypeError
+            If a parameter holds code or an object that JSON cannot express (an `encoder`,
+            `callbacks`, a random generator): pickle such an estimator, or unset the parameter.
+        """
+        if path is None:
+            return super().save(None, serialization_format)
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}.")
+        self.check_is_fitted()
+        path = Path(path)
+        if path.suffix != ".zip":
+            path = path.with_name(path.name + ".zip")
+        weights: dict[str, torch.Tensor] = {}
+        description = {
+            "format": _FORMAT,
+            "version": __version__,
+            "estimator": _describe(self, "", weights),
+        }
+        text = json.dumps(description, indent=1)
+        # written beside and renamed: a reader never sees half a file
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = Path(file.name)
+        try:
+            with ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+                archive.writestr("_metadata", pickle.dumps(type(self)))
+                archive.writestr("estimator.json", text)
+                archive.writestr("weights.safetensors", save_tensors(weights))
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return ZipFile(path)
+
+    @classmethod
+    def load(cls, path):
+        """Load what `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : str or path
+            With or without ".zip".
+
+        Returns
+        -------
+        fitted estimator of this class
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it holds another class or an unknown format.
+        """
+        path = Path(path)
+        if not path.exists() and path.suffix != ".zip":
+            path = path.with_name(path.name + ".zip")
+        with ZipFile(path) as archive:
+            if "estimator.json" not in archive.namelist():
+                raise ValueError(f"{path} was not written by {cls.__name__}.save.")
+            description = json.loads(archive.read("estimator.json"))
+            weights = load_tensors(archive.read("weights.safetensors"))
+        if description["format"] > _FORMAT:
+            raise ValueError(
+                f"{path} has format {description['format']}, written by tsmae "
+                f"{description['version']}; this is tsmae {__version__}, which reads up to "
+                f"{_FORMAT}."
+            )
+        found = description["estimator"]["class"]
+        if found != cls.__name__:
+            raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
+        return _restore(description["estimator"], weights)
+
+    @classmethod
+    def load_from_path(cls, serial):
+        """What :func:`sktime.base.load` calls."""
+        return cls.load(serial)
+
+
+def _tensors(estimator) -> dict[str, torch.Tensor]:
+    """All weights of an estimator by name, shared ones once."""
+    modules = {name: vars(estimator)[name] for name in estimator._modules}
+    container = torch.nn.ModuleDict(modules)
+    return {**dict(container.named_parameters()), **dict(container.named_buffers())}
+
+
+def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
+    """An estimator as JSON; its tensors are added to `weights`, their names after `prefix`."""
+
+    def encode(value: Any, where: str) -> Any:
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, list):
+            return [encode(item, where) for item in value]
+        if isinstance(value, tuple):
+            return {"tuple": [encode(item, where) for item in value]}
+        if isinstance(value, dict):
+            return {"dict": [[encode(k, where), encode(v, where)] for k, v in value.items()]}
+        if isinstance(value, np.ndarray):
+            dtype = "object" if value.dtype == object else value.dtype.str
+            return {"array": encode(value.tolist(), where), "dtype": dtype}
+        if isinstance(value, torch.device):
+            return {"device": str(value)}
+        if isinstance(value, TimeMAEConfig):
+            return {"config": asdict(value)}
+        if isinstance(value, FrozenEstimator):
+            return {"frozen": encode(value.estimator, where)}
+        if isinstance(value, SavedAsTensors):
+            return {"estimator": _describe(value, f"{prefix}{where}.", weights)}
+        raise TypeError(
+            f"{type(estimator).__name__} cannot be saved without executable code: {where}="
+            f"{value!r} is a {type(value).__name__}. Use pickle or joblib, or save with "
+            f"{where} unset."
+        )
+
+    params = estimator.get_params(deep=False)
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and not name.startswith("_") and name not in estimator._modules
+    }
+    trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._modules)
+    if trained:
+        for name, tensor in _tensors(estimator).items():
+            weights[prefix + name] = tensor.detach().cpu().contiguous()
+    return {
+        "class": type(estimator).__name__,
+        "params": {name: encode(value, name) for name, value in params.items()},
+        "fitted": {name: encode(value, name) for name, value in fitted.items()},
+        "is_fitted": estimator.is_fitted,
+        "weights": prefix if trained else None,
+    }
+
+
+def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
+    """The estimator that `_describe` described."""
+
+    def decode(value: Any) -> Any:
+        if isinstance(value, list):
+            return [decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        match value:
+            case {"tuple": items}:
+                return tuple(decode(items))
+            case {"dict": items}:
+                return {decode(k): decode(v) for k, v in items}
+            case {"array": items, "dtype": dtype}:
+                return np.array(decode(items), dtype=dtype)
+            case {"device": name}:
+                return torch.device(name)
+            case {"config": fields}:
+                return TimeMAEConfig(**fields)
+            case {"frozen": inner}:
+                return FrozenEstimator(decode(inner))
+            case {"estimator": inner}:
+                return _restore(inner, weights)
+        raise ValueError(f"unknown entry {value!r} in a saved estimator.")
+
+    import tsmae  # the estimators import this module
+
+    classes = {"TimeMAETransformer": tsmae.TimeMAETransformer}
+    classes["TimeMAEClassifier"] = tsmae.TimeMAEClassifier
+    estimator = classes[description["class"]](
+        **{name: decode(value) for name, value in description["params"].items()}
+    )
+    for name, value in description["fitted"].items():
+        setattr(estimator, name, decode(value))
+    estimator._is_fitted = description["is_fitted"]
+    if estimator.is_fitted:
+        estimator._restore_private_state()
+    prefix = description["weights"]
+    if prefix is not None:
+        estimator._build_modules()
+        with torch.no_grad():
+            for name, tensor in _tensors(estimator).items():
+                tensor.copy_(weights[prefix + name])
+        for name in estimator._modules:
+            getattr(estimator, name).eval().requires_grad_(False)
+        estimator._to_device(estimator.device_)
+    return estimator

@@ -191,7 +191,7 @@ def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
     for i, (column, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
         numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
         try:
-            if not numeric and dtype != object:
+            if not numeric and not pd.api.types.is_object_dtype(dtype):
                 raise TypeError(f"dtype {dtype}")
             columns[i] = X.iloc[:, i].to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:

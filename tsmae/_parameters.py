@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from tsmae.nn import STATISTICS
+from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
 
 
@@ -64,7 +64,7 @@ TRANSFORMER = {
     "reconstruction_weight": _real(0),
     "spectral_weight": _real(0),
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
-    "pooling_layers": [StrOptions({"last", "all"})],
+    "pooling_layers": [StrOptions(set(LAYERS))],
     "standardize": ["boolean"],
     "encoder": [Callable, None],
     **TRAINING,

@@ -50,6 +50,14 @@ class Panel:
         """Time points of the longest series."""
         return self.values.shape[2]
 
+    def n_windows(self, window_length: int) -> np.ndarray:
+        """Windows of each series that hold an observation, (n,) int64."""
+        if self.complete:
+            return -(-self.lengths // window_length)
+        some = (~np.isnan(self.values)).any(1)  # (n, T)
+        starts = np.arange(0, self.n_points, window_length)
+        return np.logical_or.reduceat(some, starts, axis=1).sum(1)
+
     def __getitem__(self, index: np.ndarray) -> Panel:
         """The series at `index` (ints or bools), cut to the longest of them."""
         lengths = self.lengths[index]

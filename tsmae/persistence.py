@@ -13,13 +13,15 @@ import os
 import pickle
 import tempfile
 import warnings
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.frozen import FrozenEstimator
@@ -27,8 +29,19 @@ from sklearn.frozen import FrozenEstimator
 from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
 from tsmae.training.device import available_devices, resolve_device
+from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
+
+
+def _zip_path(path: str | os.PathLike) -> Path:
+    """The path with the ending ".zip"."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}.")
+    path = Path(path)
+    if not path.name:
+        raise ValueError(f"path={str(path)!r} has no file name.")
+    return path if path.suffix == ".zip" else path.with_name(path.name + ".zip")
 
 
 class SavedAsTensors:
@@ -112,12 +125,10 @@ class SavedAsTensors:
         """
         if path is None:
             return super().save(None, serialization_format)
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}.")
         self.check_is_fitted()
-        path = Path(path)
-        if path.suffix != ".zip":
-            path = path.with_name(path.name + ".zip")
+        path = _zip_path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"path={str(path)!r} is in a directory that does not exist.")
         weights: dict[str, torch.Tensor] = {}
         description = {
             "format": _FORMAT,
@@ -157,14 +168,16 @@ class SavedAsTensors:
         FileNotFoundError, ValueError
             If there is no such file, or it holds another class or an unknown format.
         """
-        path = Path(path)
-        if not path.exists() and path.suffix != ".zip":
-            path = path.with_name(path.name + ".zip")
-        with ZipFile(path) as archive:
-            if "estimator.json" not in archive.namelist():
-                raise ValueError(f"{path} was not written by {cls.__name__}.save.")
-            description = json.loads(archive.read("estimator.json"))
-            weights = load_tensors(archive.read("weights.safetensors"))
+        exact = isinstance(path, (str, os.PathLike)) and Path(path).is_file()
+        path = Path(path) if exact else _zip_path(path)
+        try:
+            with ZipFile(path) as archive:
+                description = json.loads(archive.read("estimator.json"))
+                weights = load_tensors(archive.read("weights.safetensors"))
+        except (BadZipFile, KeyError, ValueError, SafetensorError, zlib.error) as error:
+            raise ValueError(
+                f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
+            ) from None
         if description["format"] > _FORMAT:
             raise ValueError(
                 f"{path} has format {description['format']}, written by tsmae "
@@ -287,7 +300,8 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:
-        estimator._build_modules()
+        with isolated_global_rng(0, torch.device("cpu")):
+            estimator._build_modules()
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():
                 tensor.copy_(weights[description["prefix"] + name])

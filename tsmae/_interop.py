@@ -16,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from tsmae._parameters import check_callbacks
+from tsmae.panel import Panel
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
 _SKLEARN_BOOKKEEPING = (
@@ -95,7 +96,7 @@ class Bridge:
     def _remember_input(self, read: Series) -> None:
         """Set the fitted attributes that describe the input."""
         self.n_channels_in_ = read.values.shape[1]
-        self.series_length_ = read.values.shape[2]
+        self.series_length_ = Panel.from_array(read.values).n_points
         if read.n_features is not None:
             self.n_features_in_ = read.n_features
         if read.channels is not None:

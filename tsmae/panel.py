@@ -82,7 +82,7 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         mean = values.mean() if len(values) else 0.0
         deviation = values.std() if len(values) else 0.0
         if deviation <= 1e-6 * abs(mean) or deviation == 0.0:
-            deviation = abs(mean) if mean else 1.0
+            deviation = max(abs(mean), 1.0)
         means.append(mean)
         scales.append(deviation)
     return np.array(means), np.array(scales)

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import Callback
 
 from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
@@ -69,6 +70,18 @@ TRANSFORMER = {
     "encoder": [Callable, None],
     **TRAINING,
 }
+
+
+def check_callbacks(callbacks: list | tuple | None) -> None:
+    """Whether each is a skorch callback, or a pair of its name and itself as skorch takes it."""
+    for item in callbacks or []:
+        named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+        callback = item[1] if named else item
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
+                f"pairs (name, callback). Got {item!r} instead."
+            )
 
 
 def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:

@@ -75,7 +75,9 @@ def _statistic(
         mean = (x * there).sum(1) / count
         if name == "mean":
             return mean
-        return (((x - mean[:, None]) * there).square().sum(1) / count).sqrt()
+        variance = ((x - mean[:, None]) * there).square().sum(1) / count
+        # the root has no gradient at 0, where a series of a single position is
+        return variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
     if name == "max":
         return x.masked_fill(~there, -torch.inf).amax(1)
     if name == "min":

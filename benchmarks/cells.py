@@ -33,7 +33,13 @@ from tqdm import tqdm
 _PACKAGES = ("tsmae", "torch", "scikit-learn", "sktime", "skorch", "numpy", "numba")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                      "NUMBA_NUM_THREADS")  # fmt: skip
+# torch imports its compiler at the first optimiser step: not a cost of the first cell
+_PRELOAD = ["benchmarks.protocols", "torch._dynamo"]
 NOT_RUN = "not run"
+
+
+class Skipped(Exception):
+    """Raised by a method that does not apply to a cell, with the reason."""
 
 
 class Cell(NamedTuple):
@@ -138,7 +144,7 @@ def run(
     known = {} if rerun else store.load()
     todo = {key(cell): cell for cell in cells}
     for name, record in known.items():
-        if record["status"] == "ok" or not retry:
+        if record["status"] != "failed" or not retry:
             todo.pop(name, None)
     if jobs:
         for variable in _THREAD_VARIABLES:
@@ -149,12 +155,12 @@ def run(
         identity = {"key": name, **cell._asdict()}
         identity.pop("label")
         store.append({**identity, **outcome, **environment(threads)})
-        if outcome["status"] != "ok":
+        if outcome["status"] == "failed":
             tqdm.write(f"failed: {cell.dataset} {cell.method} {cell.label}: {outcome['error']}")
         progress.update()
-        progress.set_postfix_str(f"{cell.dataset} {cell.method} {cell.label}"[:60])
+        progress.set_postfix_str(f"{cell.dataset} {cell.method} {cell.label}"[:60], refresh=False)
 
-    with tqdm(total=len(todo), desc="cells", disable=not todo, file=sys.stderr) as progress:
+    with tqdm(total=len(todo), desc="cells", disable=not todo, mininterval=1.0) as progress:
         Parallel(n_jobs=max(jobs, 1), prefer="threads")(
             delayed(finish)(name, cell) for name, cell in todo.items()
         )
@@ -184,7 +190,7 @@ def environment(threads: int) -> dict:
 def _apart(measure: Callable[[Cell], dict], cell: Cell, threads: int) -> dict:
     """The outcome of `measure` in a fresh process, so that memory is the cell's own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.protocols"])
+    context.set_forkserver_preload(_PRELOAD)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
         target=_child, args=(sender, measure, cell, threads), name="cell", daemon=True
@@ -216,6 +222,8 @@ def _in_this_process(measure: Callable[[Cell], dict], cell: Cell) -> dict:
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         result = measure(cell)
+    except Skipped as reason:
+        return {"status": "skipped", "error": str(reason)}
     except Exception as error:
         return _failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     outcome = {

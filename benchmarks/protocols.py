@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 import tsmae
 from benchmarks import data
-from benchmarks.cells import Cell, digest, peak_memory_mb
+from benchmarks.cells import Cell, Skipped, digest, peak_memory_mb
 from benchmarks.damage import damage, repair
 from benchmarks.encoders import ENCODERS, Transferred
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
@@ -40,6 +40,7 @@ PROBE_C = 1.0  # scikit-learn's default: nothing is tuned unless a cell says pro
 _PROBE_CS = (0.01, 0.1, 1.0, 10.0)
 _N_FOLDS = 3
 _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
+_DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
 _ROCKET_POINTS = 9  # length of a MiniRocket kernel
 _IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
 # what a random encoder and its readout depend on; the rest is the pretext task's
@@ -357,11 +358,13 @@ def _rectangular(X: np.ndarray, n_points: int) -> tuple[np.ndarray, str]:
 def _peer(cell: Cell, classifier) -> dict:
     dataset = dataset_of(cell)
     n_points = max(dataset.X_train.shape[2], _ROCKET_POINTS)
+    if cell.method == "1-NN DTW":
+        _skip_if_slow(dataset)
     rows = labelled(cell, dataset)
     X, peer_input = _rectangular(dataset.X_train[rows], n_points)
     X_test = _rectangular(dataset.X_test, n_points)[0]
     # compiling is not the method's cost
-    classifier.fit(X[:8], np.arange(len(X[:8])) % 2)
+    classifier.fit(X[:8], np.arange(8) % 2)
     classifier.predict(X[:8])
     with Clock() as fitting:
         classifier.fit(X, dataset.y_train[rows])
@@ -371,6 +374,13 @@ def _peer(cell: Cell, classifier) -> dict:
         **_result(dataset, rows, predicted, {}, fitting, predicting),
         "peer_input": peer_input,
     }
+
+
+def _skip_if_slow(dataset: data.Dataset) -> None:
+    n_channels, n_points = dataset.X_train.shape[1:]
+    n_operations = len(dataset.X_train) * len(dataset.X_test) * n_channels * n_points**2
+    if n_operations > _DTW_OPERATIONS:
+        raise Skipped(f"{n_operations:.0e} operations, more than {_DTW_OPERATIONS:.0e}")
 
 
 def mini_rocket(cell: Cell) -> dict:
@@ -402,11 +412,12 @@ class _RocketRidge:
         self.ridge = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_RIDGE_ALPHAS))
 
     def fit(self, X, y):
+        X = X.astype(np.float64)  # sktime's MultiRocket takes nothing else
         self.ridge.fit(self.transformer.fit(X).transform(X).to_numpy(), y)
         return self
 
     def predict(self, X):
-        return self.ridge.predict(self.transformer.transform(X).to_numpy())
+        return self.ridge.predict(self.transformer.transform(X.astype(np.float64)).to_numpy())
 
 
 METHODS: dict[str, Callable[[Cell], dict]] = {

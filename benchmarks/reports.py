@@ -62,10 +62,10 @@ def summary(
     table = cells.groupby([*rows, columns], sort=False)[value].agg(
         lambda v: spread(v.tolist(), digits)
     )
-    failed = cells.assign(failed=cells["status"].eq("failed")).groupby(
-        [*rows, columns], sort=False
-    )["failed"]
-    table[failed.all()] = "failed"
+    status = cells.groupby([*rows, columns], sort=False)["status"].agg(
+        lambda s: s.iloc[0] if s.nunique() == 1 else ""
+    )
+    table[status.isin(["failed", "skipped"])] = status
     order = cells.drop_duplicates(rows)[rows]
     names = cells[columns].drop_duplicates()
     table = table.unstack(columns).reindex(columns=names)
@@ -103,13 +103,13 @@ def provenance(cells: pd.DataFrame, command: str) -> str:
             f"- Date: {done['date'].min()} to {done['date'].max()} UTC.",
             f"- {len(unique)} cells, {cpu:.0f} CPU seconds, peak memory {peak:.0f} MB.",
         ]
-    for status in ("failed", NOT_RUN):
+    for status in ("failed", "skipped", NOT_RUN):
         absent = cells[cells["status"] == status].drop_duplicates("key")
         if len(absent):
             named = (absent["dataset"] + " " + absent["method"]).drop_duplicates()
             lines.append(f"- {len(absent)} cells {status}: {_shortened(named)}.")
     if "error" in cells:
-        errors = cells.loc[cells["status"] == "failed", "error"].drop_duplicates()
+        errors = cells.loc[cells["status"].isin(["failed", "skipped"]), "error"].drop_duplicates()
         lines += [f"  - {str(error).splitlines()[0][:200]}" for error in errors]
     return "\n".join(lines)
 

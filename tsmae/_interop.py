@@ -175,13 +175,31 @@ def _read_frame(X: pd.DataFrame) -> Series:
     if X.columns.has_duplicates:
         names = X.columns[X.columns.duplicated()].unique().tolist()
         raise ValueError(f"X has several columns of the same name: {names}.")
-    if isinstance(X.index, pd.MultiIndex):
-        return _read_multiindex(X)
     if any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0]):
         return _read_nested(X)
+    X = _numeric_columns(X)
+    if isinstance(X.index, pd.MultiIndex):
+        return _read_multiindex(X)
     # sktime's single series: time in rows, channels in columns
     values = _to_float32(X.to_numpy(), "X").T[None]
     return Series(values, pd.RangeIndex(1), _names(X.columns))
+
+
+def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
+    """The frame with float columns; missing values of any kind become NaN."""
+    columns = {}
+    for i, (column, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+        numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        try:
+            if not numeric and not pd.api.types.is_object_dtype(dtype):
+                raise TypeError(f"dtype {dtype}")
+            columns[i] = X.iloc[:, i].to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Column {column!r} of {name} is not numeric ({error}): categorical, text, time "
+                "and complex columns are not supported."
+            ) from None
+    return pd.DataFrame(columns, index=X.index).set_axis(X.columns, axis=1)
 
 
 def _read_multiindex(X: pd.DataFrame) -> Series:
@@ -242,6 +260,7 @@ def _read_list(X: Sequence) -> Series:
                     f"X[{position}] has the columns {_names(frame.columns)}, but X[0] has "
                     f"{channels}; all series need the same channels."
                 )
+        frames = [_numeric_columns(frame, f"X[{i}]") for i, frame in enumerate(frames)]
         items = [_to_float32(f.to_numpy(), f"X[{i}]").T for i, f in enumerate(frames)]
     else:
         try:

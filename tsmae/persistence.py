@@ -213,13 +213,17 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         if isinstance(value, FrozenEstimator):
             return {"frozen": encode(value.estimator, where)}
         if isinstance(value, SavedAsTensors):
-            return {"estimator": _describe(value, f"{prefix}{where}.", weights)}
+            if id(value) in seen:
+                return {"same": seen[id(value)]}
+            seen[id(value)] = f"{prefix}{where}."
+            return {"estimator": _describe(value, seen[id(value)], weights)}
         raise TypeError(
             f"{type(estimator).__name__} cannot be saved without executable code: {where}="
             f"{value!r} is a {type(value).__name__}. Use pickle or joblib, or save with "
             f"{where} unset."
         )
 
+    seen: dict[int, str] = {}  # estimators that are a parameter and a fitted attribute
     params = estimator.get_params(deep=False)
     fitted = {
         name: value
@@ -235,12 +239,15 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         "params": {name: encode(value, name) for name, value in params.items()},
         "fitted": {name: encode(value, name) for name, value in fitted.items()},
         "is_fitted": estimator.is_fitted,
-        "weights": prefix if trained else None,
+        "prefix": prefix,
+        "trained": trained,
     }
 
 
 def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
     """The estimator that `_describe` described."""
+
+    restored: dict[str, Any] = {}
 
     def decode(value: Any) -> Any:
         if isinstance(value, list):
@@ -261,7 +268,10 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
             case {"frozen": inner}:
                 return FrozenEstimator(decode(inner))
             case {"estimator": inner}:
-                return _restore(inner, weights)
+                restored[inner["prefix"]] = _restore(inner, weights)
+                return restored[inner["prefix"]]
+            case {"same": prefix}:
+                return restored[prefix]
         raise ValueError(f"unknown entry {value!r} in a saved estimator.")
 
     import tsmae  # the estimators import this module
@@ -276,12 +286,11 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
     estimator._is_fitted = description["is_fitted"]
     if estimator.is_fitted:
         estimator._restore_private_state()
-    prefix = description["weights"]
-    if prefix is not None:
+    if description["trained"]:
         estimator._build_modules()
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():
-                tensor.copy_(weights[prefix + name])
+                tensor.copy_(weights[description["prefix"] + name])
         for name in estimator._modules:
             getattr(estimator, name).eval().requires_grad_(False)
         estimator._to_device(estimator.device_)

@@ -16,6 +16,7 @@ from benchmarks.cells import Cell, Store, frame, run
 
 RESULTS = Path(__file__).parent / "results"
 QUICK_RESULTS = Path("out/quick")
+STORE = "cells.jsonl"
 _QUICK_SERIES = 60
 _QUICK_EPOCHS = 2
 
@@ -38,6 +39,8 @@ class Table(NamedTuple):
         The default of ``--datasets`` under ``--budget quick``; empty: as in full.
     epochs : int or None
         The default of ``--epochs``.
+    threads : int
+        The default of ``--threads``.
     measure, key : callable
         See :func:`benchmarks.cells.run`.
     """
@@ -49,6 +52,7 @@ class Table(NamedTuple):
     report: Callable[[pd.DataFrame, argparse.Namespace], str]
     quick_datasets: tuple[str, ...] = ()
     epochs: int | None = None
+    threads: int = 1
     measure: Callable[[Cell], dict] = protocols.measure
     key: Callable[[Cell], str] = protocols.key
 
@@ -62,7 +66,7 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
     add("--datasets", nargs="+", help="default: all of the table's")
     add("--seeds", nargs="+", type=int, default=None, help="default: 0 1 2; quick: 0")
     add("--jobs", type=int, default=1, help="cells at a time; 0: in this process")
-    add("--threads", type=int, default=1, help="threads of each cell")
+    add("--threads", type=int, default=table.threads, help="threads of each cell")
     add("--budget", choices=("quick", "full"), default="full",
         help="quick: small cuts and few epochs, to see that everything runs")  # fmt: skip
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
@@ -93,10 +97,8 @@ def main(table: Table, argv: Sequence[str] | None = None) -> pd.DataFrame:
     if options.data_dir:
         os.environ["TSMAE_DATA"] = os.path.abspath(options.data_dir)
     os.environ[protocols.ENCODER_FOLDER] = str(options.encoders)
-    cells = [adapted(cell, options) for cell in table.cells(options)]
-    if options.methods:
-        cells = [cell for cell in cells if cell.method in options.methods]
-    store = Store(options.results / "cells.jsonl")
+    cells = cells_of(table, options)
+    store = Store(options.results / STORE)
     if not options.report_only:
         run(
             cells,
@@ -122,6 +124,23 @@ def main(table: Table, argv: Sequence[str] | None = None) -> pd.DataFrame:
     return results
 
 
+def cells_of(table: Table, options: argparse.Namespace) -> list[Cell]:
+    """The cells of a table under the options."""
+    cells = [adapted(cell, options) for cell in table.cells(options)]
+    if options.methods:
+        cells = [cell for cell in cells if cell.method in options.methods]
+    return cells
+
+
+def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
+    """What is known of another table under these options; nothing is run."""
+    datasets = table.datasets if options.budget == "full" else table.quick_datasets
+    options = argparse.Namespace(**vars(options))
+    options.datasets = list(datasets or table.datasets)
+    options.epochs, options.threads, options.methods = table.epochs, table.threads, None
+    return frame(cells_of(table, options), table.key, Store(options.results / STORE))
+
+
 def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
     """A cell under the options that hold for all tables: cut, part, epochs, budget."""
     changes = {}
@@ -134,7 +153,7 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
         transformer["max_epochs"] = options.epochs
     if options.budget == "quick":
         cut = min(cut or _QUICK_SERIES, _QUICK_SERIES)
-        transformer["max_epochs"] = min(options.epochs or _QUICK_EPOCHS, _QUICK_EPOCHS)
+        transformer["max_epochs"] = min(transformer.get("max_epochs", _QUICK_EPOCHS), _QUICK_EPOCHS)
         classifier["max_epochs"] = _QUICK_EPOCHS
     if cut is not None:
         changes["cut"] = cut

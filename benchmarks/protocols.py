@@ -364,8 +364,9 @@ def _peer(cell: Cell, classifier) -> dict:
     X, peer_input = _rectangular(dataset.X_train[rows], n_points)
     X_test = _rectangular(dataset.X_test, n_points)[0]
     # compiling is not the method's cost
-    classifier.fit(X[:8], np.arange(8) % 2)
-    classifier.predict(X[:8])
+    few = X[np.arange(8) % len(X)]
+    classifier.fit(few, np.arange(8) % 2)
+    classifier.predict(few)
     with Clock() as fitting:
         classifier.fit(X, dataset.y_train[rows])
     with Clock() as predicting:

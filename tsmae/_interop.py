@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import Tags
+import sklearn.exceptions
+import sktime.exceptions
+from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
@@ -44,10 +46,23 @@ class Bridge:
     def __sklearn_is_fitted__(self) -> bool:
         return self.is_fitted
 
+    def check_is_fitted(self, method_name=None) -> None:
+        """Raise an error that both libraries know if there was no `fit`."""
+        if not self.is_fitted:
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet: call `fit` first."
+            )
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
+        self.check_is_fitted()
+        return embedding_names(self.embedding_dim_)
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
+        tags.transformer_tags = TransformerTags(preserves_dtype=[])  # float32 in any case
         tags.non_deterministic = self.random_state is None
         return tags
 
@@ -88,6 +103,21 @@ class Bridge:
             self.channel_names_in_ = np.array(read.channels, dtype=object)
 
 
+class NotFittedError(sktime.exceptions.NotFittedError, sklearn.exceptions.NotFittedError):
+    """What either library raises, and catches, for an estimator without a fit."""
+
+
+def embedding_names(n: int) -> np.ndarray:
+    """Names of n embedding columns."""
+    return np.array([f"timemae{i}" for i in range(n)], dtype=object)
+
+
+def embedding_frame(embeddings: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+    """Embeddings (n, D) as a DataFrame; the array is not copied."""
+    columns = embedding_names(embeddings.shape[1])
+    return pd.DataFrame(embeddings, index=index, columns=columns, copy=False)
+
+
 class Series(NamedTuple):
     """A panel as read from a user.
 
@@ -103,8 +133,11 @@ class Series(NamedTuple):
     n_features: int | None = None
 
 
-def read_panel(X: Any) -> Series:
+def read_panel(X: Any, single_series: bool = True) -> Series:
     """Read any supported container of series; see the module's docstring.
+
+    A flat DataFrame is a single series in sktime, and a table with a series a row to many
+    others; with ``single_series=False`` it is refused.
 
     Raises
     ------
@@ -116,6 +149,11 @@ def read_panel(X: Any) -> Series:
     """
     if X is None:
         raise TypeError(f"X is None; expected {_ACCEPTED}.")
+    if not single_series and _is_flat(X):
+        raise TypeError(
+            f"X is a flat DataFrame or Series of shape {X.shape}, which sktime takes for a single "
+            "series; if its rows are series, pass X.to_numpy(). Expected " + _ACCEPTED + "."
+        )
     if isinstance(X, np.ndarray):
         read = _read_array(X)
     elif isinstance(X, pd.Series):
@@ -175,7 +213,7 @@ def _read_frame(X: pd.DataFrame) -> Series:
     if X.columns.has_duplicates:
         names = X.columns[X.columns.duplicated()].unique().tolist()
         raise ValueError(f"X has several columns of the same name: {names}.")
-    if any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0]):
+    if _is_nested(X):
         return _read_nested(X)
     X = _numeric_columns(X)
     if isinstance(X.index, pd.MultiIndex):
@@ -183,6 +221,18 @@ def _read_frame(X: pd.DataFrame) -> Series:
     # sktime's single series: time in rows, channels in columns
     values = _to_float32(X.to_numpy(), "X").T[None]
     return Series(values, pd.RangeIndex(1), _names(X.columns))
+
+
+def _is_nested(X: pd.DataFrame) -> bool:
+    return any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0])
+
+
+def _is_flat(X: Any) -> bool:
+    """Whether X is pandas without a second level in index or cells."""
+    if not isinstance(X, (pd.Series, pd.DataFrame)) or isinstance(X.index, pd.MultiIndex):
+        return False
+    frame = X.to_frame() if isinstance(X, pd.Series) else X
+    return 0 not in frame.shape and not _is_nested(frame)
 
 
 def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
@@ -318,7 +368,7 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind in "OSU":
         values = _parse_objects(values, name)
     if values.dtype.kind == "c":
-        raise ValueError(f"{name} has dtype {values.dtype}: complex data not supported.")
+        raise ValueError(f"{name} has dtype {values.dtype}: Complex data not supported.")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
     with np.errstate(over="ignore"):  # becomes inf, which the caller reports
@@ -361,7 +411,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         y = y.to_numpy(dtype=object if missing.any() or y.dtype == object else None)
         if y.dtype.kind not in "biufO":
             y = np.asarray(y.tolist())
-    labels = column_or_1d(np.asarray(y), warn=True, input_name="y")
+    labels = column_or_1d(np.asarray(y), input_name="y")
     if len(labels) != n_series:
         raise ValueError(
             f"y has {len(labels)} labels, but X has {n_series} series: inconsistent numbers of "

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
-from tsmae._interop import Bridge, Series, read_labels, read_panel
+from tsmae._interop import Bridge, Series, embedding_frame, read_labels, read_panel
 from tsmae._parameters import TRAINING
 from tsmae.nn import SeriesClassifier
 from tsmae.panel import Panel
@@ -24,12 +24,14 @@ from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, embed, fine_tune
 from tsmae.training.randomness import draw_seed
-from tsmae.transformer import TimeMAETransformer, embedding_frame, training_settings
+from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
 
 
-class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, BaseEstimator):
+class TimeMAEClassifier(
+    Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, TransformerMixin, BaseEstimator
+):
     """Classification of time series with a fine-tuned TimeMAE encoder [1]_."""
 
     _tags = {
@@ -111,7 +113,7 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
     def fit(self, X, y):
         """Pre-train where asked to, then fine-tune on labels."""
         self._check_parameters()
-        read = read_panel(X)
+        read = read_panel(X, single_series=False)
         if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
             labels = y  # several outputs: sktime fits a classifier for each
         else:
@@ -142,7 +144,7 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
 
     def _read(self, X) -> Series:
         self.check_is_fitted()
-        read = read_panel(X)
+        read = read_panel(X, single_series=False)
         self._check_matches_fit(read)
         return read
 
@@ -171,6 +173,7 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
 
         self._build_modules()
         self.model_.to(self.device_)
+        self.embedding_dim_ = self.model_.encoder.embedding_dim
         self._fit_probe(train_panel, targets, weights)
         self.history_ = []
         if self.fine_tune != "head" and self.max_epochs:

@@ -27,6 +27,7 @@ from sklearn.frozen import FrozenEstimator
 from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
 from tsmae.training.device import available_devices, resolve_device
+from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
 
@@ -287,7 +288,8 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:
-        estimator._build_modules()
+        with isolated_global_rng(0, torch.device("cpu")):  # the weights drawn are replaced
+            estimator._build_modules()
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():
                 tensor.copy_(weights[description["prefix"] + name])

@@ -183,6 +183,7 @@ def environment(threads: int) -> dict:
         "threads": threads,
         "cpu": _cpu_model(),
         "versions": _versions(),
+        "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -269,11 +270,14 @@ def _versions() -> str:
                 import tsmae._version
 
                 found.append(f"tsmae {tsmae._version.__version__}")
-    commit = _git("rev-parse", "--short", "HEAD")
-    if commit:
-        dirty = _git("status", "--porcelain", "--untracked-files=no", "--", "tsmae")
-        found.append(f"commit {commit}{' with changes' if dirty else ''}")
     return ", ".join(found)
+
+
+@functools.cache
+def _commit() -> str:
+    commit = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "../tsmae")
+    return f"{commit} with changes" if changed else commit
 
 
 def _git(*arguments: str) -> str:

@@ -43,6 +43,8 @@ _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
 _DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
 _ROCKET_POINTS = 9  # length of a MiniRocket kernel
 _IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
+# settings that change nothing: cells with and without them are one
+_NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}
 # what a random encoder and its readout depend on; the rest is the pretext task's
 _OF_THE_ENCODER = {
     "window_length", "d_model", "n_heads", "n_layers", "dropout", "block", "stem",
@@ -77,7 +79,11 @@ def key(cell: Cell) -> str:
     Parameters left at their default count with that default, so that a changed default runs
     the cell anew.
     """
-    resolved = {k: v for k, v in cell.settings.items() if k not in ("transformer", "classifier")}
+    resolved = {
+        name: value
+        for name, value in cell.settings.items()
+        if name not in ("transformer", "classifier") and value != _NEUTRAL.get(name)
+    }
     if cell.method not in PEERS:
         resolved["transformer"] = _defaults(TimeMAETransformer) | _transformer(cell)
     if cell.method in FINE_TUNED:
@@ -274,7 +280,12 @@ def linear_probe(n: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "
         folds = StratifiedKFold(_N_FOLDS) if groups is None else GroupKFold(_N_FOLDS)
         splits = list(folds.split(np.zeros(n), y, groups))
         classifier = LogisticRegressionCV(
-            Cs=_PROBE_CS, cv=splits, max_iter=1000, l1_ratios=(0,), use_legacy_attributes=False
+            Cs=_PROBE_CS,
+            cv=splits,
+            scoring="accuracy",
+            max_iter=1000,
+            l1_ratios=(0,),
+            use_legacy_attributes=False,
         )
     return make_pipeline(StandardScaler(), classifier)
 

@@ -99,7 +99,8 @@ def provenance(cells: pd.DataFrame, command: str) -> str:
             f"- Seeds: {_listed(done['seed'])}; mean ± standard deviation over them, with their "
             "number in brackets where fewer than three.",
             f"- Machine: {_listed(done['cpu'])}; threads per cell: {_listed(done['threads'])}.",
-            f"- Versions: {_listed(done['versions'], '; ')}.",
+            f"- Versions: {_listed(done['versions'], '; ')}; commit "
+            f"{_listed(done['commit'].fillna('unknown'))}.",
             f"- Date: {done['date'].min()} to {done['date'].max()} UTC.",
             f"- {len(unique)} cells, {cpu:.0f} CPU seconds, peak memory {peak:.0f} MB.",
         ]

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 from sklearn.utils.estimator_checks import check_estimator as sklearn_check_estimator
-from sktime.utils.estimator_checks import parametrize_with_checks
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 
@@ -13,7 +13,8 @@ from tsmae import TimeMAEClassifier, TimeMAETransformer
     [TimeMAETransformer, TimeMAEClassifier], obj_varname="estimator", check_varname="check"
 )
 def test__sktime__all_checks__pass(estimator, check):
-    check(estimator)  # each check asserts for itself
+    results = check_estimator(estimator, tests_to_run=check, raise_exceptions=True, verbose=False)
+    assert set(results.values()) == {"PASSED"}
 
 
 _TINY = {"window_length": 1, "d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}

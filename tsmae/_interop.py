@@ -36,6 +36,10 @@ _ACCEPTED = (
 class Bridge:
     """The left-most base of our estimators: one object, two contracts."""
 
+    _parameter_constraints: dict[str, Any]
+    is_fitted: bool
+    random_state: Any
+
     def reset(self):
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
         kept = {k: v for k, v in vars(self).items() if k in _SKLEARN_BOOKKEEPING}
@@ -59,7 +63,7 @@ class Bridge:
         return embedding_names(self.embedding_dim_)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         tags.transformer_tags = TransformerTags(preserves_dtype=[])  # float32 in any case
@@ -75,7 +79,9 @@ class Bridge:
             A ValueError and a TypeError, naming parameter, value and what is allowed.
         """
         validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+            self._parameter_constraints,
+            {name: getattr(self, name) for name in self._parameter_constraints},
+            type(self).__name__,
         )
 
     def _check_matches_fit(self, read: Series) -> None:
@@ -404,14 +410,15 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
 
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: labels are needed.")
-    if isinstance(y, pd.DataFrame):
+    framed = isinstance(y, pd.DataFrame)  # whose single column needs no warning
+    if framed:
         y = y.to_numpy()
     if isinstance(y, (pd.Series, pd.Index)):
         missing = y.isna().to_numpy() if isinstance(y, pd.Series) else y.isna()
         y = y.to_numpy(dtype=object if missing.any() or y.dtype == object else None)
         if y.dtype.kind not in "biufO":
             y = np.asarray(y.tolist())
-    labels = column_or_1d(np.asarray(y), input_name="y")
+    labels = column_or_1d(np.asarray(y), warn=not framed, input_name="y")
     if len(labels) != n_series:
         raise ValueError(
             f"y has {len(labels)} labels, but X has {n_series} series: inconsistent numbers of "

@@ -50,8 +50,8 @@ class Panel:
         """Time points of the longest series."""
         return self.values.shape[2]
 
-    def __getitem__(self, index: np.ndarray) -> Panel:
-        """The series at `index` (ints or bools), cut to the longest of them."""
+    def __getitem__(self, index: np.ndarray | slice) -> Panel:
+        """The series at `index` (ints, bools or a slice), cut to the longest of them."""
         lengths = self.lengths[index]
         values = self.values[index]
         if not self.complete:

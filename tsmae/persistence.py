@@ -52,9 +52,7 @@ class SavedAsTensors:
 
     def __getstate__(self) -> dict:
         """The state with modules on the CPU, so that it loads where there is no GPU."""
-        parent = super()
-        state = parent.__getstate__() if hasattr(parent, "__getstate__") else vars(self)
-        state = dict(state)
+        state: dict = dict(super().__getstate__())  # type: ignore[call-overload]
         modules = {name: state[name] for name in self._modules if name in state}
         if modules and self.device_.type != "cpu":
             modules = copy.deepcopy(modules)  # in one go: they share parts
@@ -64,11 +62,7 @@ class SavedAsTensors:
         return state
 
     def __setstate__(self, state: dict) -> None:
-        parent = super()
-        if hasattr(parent, "__setstate__"):
-            parent.__setstate__(state)
-        else:
-            vars(self).update(state)
+        super().__setstate__(state)  # type: ignore[misc]
         if "device_" in state:
             self._to_device(state["device_"])
 
@@ -277,11 +271,9 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
 
     import tsmae  # the estimators import this module
 
-    classes = {"TimeMAETransformer": tsmae.TimeMAETransformer}
-    classes["TimeMAEClassifier"] = tsmae.TimeMAEClassifier
-    estimator = classes[description["class"]](
-        **{name: decode(value) for name, value in description["params"].items()}
-    )
+    classes = (tsmae.TimeMAETransformer, tsmae.TimeMAEClassifier)
+    found = next(c for c in classes if c.__name__ == description["class"])
+    estimator = found(**{k: decode(value) for k, value in description["params"].items()})
     for name, value in description["fitted"].items():
         setattr(estimator, name, decode(value))
     estimator._is_fitted = description["is_fitted"]

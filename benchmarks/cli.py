@@ -70,10 +70,12 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
     add("--budget", choices=("quick", "full"), default="full",
         help="quick: small cuts and few epochs, to see that everything runs")  # fmt: skip
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
+    add("--tune-epochs", type=int, help="of fine-tuning; default: the preset's")
     add("--cut", type=int, help="at most so many training and test series")
     add("--part", choices=("test", "validation"), default="test",
         help="validation: a quarter of the training data in the role of the test data")  # fmt: skip
     add("--methods", nargs="+", help="only these methods")
+    add("--only", nargs="+", help="only cells whose label begins with one of these words")
     add("--results", type=Path, help="folder of the reports; default: benchmarks/results")
     add("--encoders", type=Path, default=Path("out/encoders"), help="folder of encoders")
     add("--retry", action="store_true", help="run again the cells that failed")
@@ -129,6 +131,8 @@ def cells_of(table: Table, options: argparse.Namespace) -> list[Cell]:
     cells = [adapted(cell, options) for cell in table.cells(options)]
     if options.methods:
         cells = [cell for cell in cells if cell.method in options.methods]
+    if options.only:
+        cells = [cell for cell in cells if cell.label.startswith(tuple(options.only))]
     return cells
 
 
@@ -137,7 +141,8 @@ def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
     datasets = table.datasets if options.budget == "full" else table.quick_datasets
     options = argparse.Namespace(**vars(options))
     options.datasets = list(datasets or table.datasets)
-    options.epochs, options.threads, options.methods = table.epochs, table.threads, None
+    options.epochs, options.threads = table.epochs, table.threads
+    options.methods = options.only = None
     return frame(cells_of(table, options), table.key, Store(options.results / STORE))
 
 
@@ -151,6 +156,8 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
     classifier = dict(cell.settings.get("classifier", {}))
     if options.epochs is not None:
         transformer["max_epochs"] = options.epochs
+    if options.tune_epochs is not None:
+        classifier["max_epochs"] = options.tune_epochs
     if options.budget == "quick":
         cut = min(cut or _QUICK_SERIES, _QUICK_SERIES)
         transformer["max_epochs"] = min(transformer.get("max_epochs", _QUICK_EPOCHS), _QUICK_EPOCHS)

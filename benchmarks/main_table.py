@@ -40,10 +40,11 @@ _PHONEMES = "PhonemeSpectra"
 def cells(options) -> list[Cell]:
     wanted = []
     for dataset in options.datasets:
-        for seed in options.seeds:
-            for preset in ("paper", "defaults"):
-                for method in PROTOCOLS:
+        for preset in ("paper", "defaults"):
+            for method in PROTOCOLS:
+                for seed in options.seeds:
                     wanted.append(Cell(dataset, method, seed, settings(preset), preset))
+        for seed in options.seeds:
             wanted.append(Cell(dataset, "MiniRocket + ridge", seed, {}, "peer"))
     return wanted
 

@@ -42,6 +42,7 @@ class Bridge:
 
     _parameter_constraints: dict[str, Any]
     is_fitted: bool
+    callbacks: Any
     random_state: Any
 
     def reset(self):
@@ -491,7 +492,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         if y.dtype.kind not in "biufO":
             y = np.array(y.tolist(), dtype=object)
     if isinstance(y, np.ma.MaskedArray):
-        y = y.astype(object).filled(np.nan)
+        y = np.ma.filled(y.astype(object), np.nan)
     if isinstance(y, (list, tuple)):
         y = np.array(y, dtype=object)  # numpy would turn ["a", 1] into strings
     if np.asarray(y).dtype.kind == "c":

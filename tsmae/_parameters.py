@@ -23,18 +23,23 @@ def _real(low: float, high: float | None = None, closed: str = "left") -> list:
 
 TRAINING = {
     "max_epochs": _integer(0),
-    "batch_size": _integer(1),
+    "batch_size": [*_integer(1), StrOptions({"auto"})],
     "lr": _real(0, None, "neither"),
     "weight_decay": _real(0),
     "lr_schedule": [StrOptions(set(SCHEDULES)), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
-    "precision": [StrOptions({"float32", "bfloat16"})],
+    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
     "callbacks": [list, tuple, None],
     "compile": ["boolean"],
     "device": [str, torch.device],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
+}
+
+READOUT = {
+    "pooling": [StrOptions(set(STATISTICS)), tuple, list],
+    "pooling_layers": [StrOptions(set(LAYERS))],
 }
 
 TRANSFORMER = {
@@ -64,10 +69,9 @@ TRANSFORMER = {
     "momentum": _real(0, 1, "both"),
     "reconstruction_weight": _real(0),
     "spectral_weight": _real(0),
-    "pooling": [StrOptions(set(STATISTICS)), tuple, list],
-    "pooling_layers": [StrOptions(set(LAYERS))],
     "standardize": ["boolean"],
     "encoder": [Callable, None],
+    **READOUT,
     **TRAINING,
 }
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import Tags
+import sklearn.exceptions
+import sktime.exceptions
+from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from tsmae._parameters import check_callbacks
@@ -38,6 +40,10 @@ _ACCEPTED = (
 class Bridge:
     """The left-most base of our estimators: one object, two contracts."""
 
+    _parameter_constraints: dict[str, Any]
+    is_fitted: bool
+    random_state: Any
+
     def reset(self):
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
         kept = {k: v for k, v in vars(self).items() if k in _SKLEARN_BOOKKEEPING}
@@ -48,10 +54,23 @@ class Bridge:
     def __sklearn_is_fitted__(self) -> bool:
         return self.is_fitted
 
+    def check_is_fitted(self, method_name=None) -> None:
+        """Raise an error that both libraries know if there was no `fit`."""
+        if not self.is_fitted:
+            raise NotFittedError(
+                f"This {type(self).__name__} instance has not been fitted yet: call `fit` first."
+            )
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
+        self.check_is_fitted()
+        return embedding_names(self.embedding_dim_)
+
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
+        tags.transformer_tags = TransformerTags(preserves_dtype=[])  # float32 in any case
         tags.non_deterministic = self.random_state is None
         return tags
 
@@ -64,7 +83,9 @@ class Bridge:
             Naming parameter, value and what is allowed.
         """
         validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+            self._parameter_constraints,
+            {name: getattr(self, name) for name in self._parameter_constraints},
+            type(self).__name__,
         )
         check_callbacks(self.callbacks)
 
@@ -103,6 +124,21 @@ class Bridge:
             self.channel_names_in_ = np.array(read.channels, dtype=object)
 
 
+class NotFittedError(sktime.exceptions.NotFittedError, sklearn.exceptions.NotFittedError):
+    """What either library raises, and catches, for an estimator without a fit."""
+
+
+def embedding_names(n: int) -> np.ndarray:
+    """Names of n embedding columns."""
+    return np.array([f"timemae{i}" for i in range(n)], dtype=object)
+
+
+def embedding_frame(embeddings: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+    """Embeddings (n, D) as a DataFrame; the array is not copied."""
+    columns = embedding_names(embeddings.shape[1])
+    return pd.DataFrame(embeddings, index=index, columns=columns, copy=False)
+
+
 class Series(NamedTuple):
     """A panel as read from a user.
 
@@ -118,8 +154,11 @@ class Series(NamedTuple):
     n_features: int | None = None
 
 
-def read_panel(X: Any) -> Series:
+def read_panel(X: Any, single_series: bool = True) -> Series:
     """Read any supported container of series; see the module's docstring.
+
+    A flat DataFrame is a single series in sktime, and a table with a series a row to many
+    others; with ``single_series=False`` it is refused.
 
     Raises
     ------
@@ -131,6 +170,11 @@ def read_panel(X: Any) -> Series:
     """
     if X is None:
         raise TypeError(f"X is None; expected {_ACCEPTED}.")
+    if not single_series and _is_flat(X):
+        raise TypeError(
+            f"X is a flat DataFrame or Series of shape {X.shape}, which sktime takes for a single "
+            "series; if its rows are series, pass X.to_numpy(). Expected " + _ACCEPTED + "."
+        )
     if isinstance(X, np.ndarray):
         read = _read_array(X)
     elif isinstance(X, pd.Series):
@@ -190,7 +234,7 @@ def _read_frame(X: pd.DataFrame) -> Series:
             "and one time point is required: found 0 sample(s) or 0 feature(s)."
         )
     _check_columns(X, "X")
-    if any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0]):
+    if _is_nested(X):
         return _read_nested(X)
     X = _numeric_columns(X)
     if isinstance(X.index, pd.MultiIndex):
@@ -215,6 +259,18 @@ def _check_time(index: pd.Index, name: str) -> None:
             f"{index[:4].tolist()}. Call sort_index() first; if the rows are series and not "
             "time points, pass X.to_numpy()."
         )
+
+
+def _is_nested(X: pd.DataFrame) -> bool:
+    return any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0])
+
+
+def _is_flat(X: Any) -> bool:
+    """Whether X is pandas without a second level in index or cells."""
+    if not isinstance(X, (pd.Series, pd.DataFrame)) or isinstance(X.index, pd.MultiIndex):
+        return False
+    frame = X.to_frame() if isinstance(X, pd.Series) else X
+    return 0 not in frame.shape and not _is_nested(frame)
 
 
 def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
@@ -382,7 +438,7 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind in "OSU":
         values = _parse_objects(values, name)
     if values.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}.")
+        raise ValueError(f"{name} has dtype {values.dtype}: Complex data not supported.")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
     with np.errstate(over="ignore"):  # becomes inf, which the caller reports
@@ -426,7 +482,8 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
 
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: labels are needed.")
-    if isinstance(y, pd.DataFrame):
+    framed = isinstance(y, pd.DataFrame)  # whose single column needs no warning
+    if framed:
         y = y.to_numpy()
     if isinstance(y, (pd.Series, pd.Index)):
         missing = y.isna().to_numpy() if isinstance(y, pd.Series) else y.isna()
@@ -439,7 +496,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         y = np.array(y, dtype=object)  # numpy would turn ["a", 1] into strings
     if np.asarray(y).dtype.kind == "c":
         raise ValueError("Complex data not supported: y holds complex numbers, not labels.")
-    labels = column_or_1d(np.asarray(y), warn=True, input_name="y")
+    labels = column_or_1d(np.asarray(y), warn=not framed, input_name="y")
     if len(labels) != n_series:
         raise ValueError(
             f"y has {len(labels)} labels, but X has {n_series} series: inconsistent numbers of "
@@ -451,8 +508,6 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             f"Input y contains NaN or None: the label at position {position} is missing. Drop "
             "the series, or mark it with a label and name that in `unlabeled`."
         )
-    if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise ValueError("Input y contains infinity; allowed are class labels.")
     if labels.dtype.kind == "O":
         kinds = {_kind(label) for label in labels}
         if len(kinds) > 1:
@@ -461,6 +516,8 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             )
         if kinds <= {"number", "string"}:
             labels = np.asarray(labels.tolist())
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError("Input y contains infinity; allowed are class labels.")
     if labels.dtype.kind not in "biufU":
         raise TypeError(
             f"y holds labels like {labels[0]!r} ({type(labels[0]).__name__}); allowed are "

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -17,20 +17,22 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
-from tsmae._interop import Bridge, Series, read_labels, read_panel
+from tsmae._interop import Bridge, Series, embedding_frame, read_labels, read_panel
 from tsmae._parameters import TRAINING
 from tsmae.nn import SeriesClassifier
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, embed, fine_tune
-from tsmae.training.randomness import draw_seed, isolated_global_rng
-from tsmae.transformer import TimeMAETransformer, embedding_frame, training_settings
+from tsmae.training.randomness import draw_seed
+from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
 
 
-class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, BaseEstimator):
+class TimeMAEClassifier(
+    Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, TransformerMixin, BaseEstimator
+):
     """Classification of time series with a fine-tuned TimeMAE encoder [1]_."""
 
     _tags = {
@@ -113,7 +115,7 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
         """Pre-train where asked to, then fine-tune on labels."""
         with self._fresh_fit():
             self._check_parameters()
-            read = read_panel(X)
+            read = read_panel(X, single_series=False)
             frozen = self._frozen_transformer()
             if frozen is not None:
                 frozen._check_matches_fit(read)
@@ -147,7 +149,7 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
 
     def _read(self, X) -> Series:
         self.check_is_fitted()
-        read = read_panel(X)
+        read = read_panel(X, single_series=False)
         self._check_matches_fit(read)
         return read
 
@@ -173,9 +175,9 @@ class TimeMAEClassifier(Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin,
         train_panel = panel[train]
         self.transformer_ = self._fitted_transformer(panel, seed)
 
-        with isolated_global_rng(seed, self.device_):
-            self._build_modules()
+        self._build_modules()
         self.model_.to(self.device_)
+        self.embedding_dim_ = self.model_.encoder.embedding_dim
         self._fit_probe(train_panel, targets, weights)
         self.history_ = []
         if self.fine_tune != "head" and self.max_epochs:

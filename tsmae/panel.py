@@ -58,8 +58,8 @@ class Panel:
         starts = np.arange(0, self.n_points, window_length)
         return np.logical_or.reduceat(some, starts, axis=1).sum(1)
 
-    def __getitem__(self, index: np.ndarray) -> Panel:
-        """The series at `index` (ints or bools), cut to the longest of them."""
+    def __getitem__(self, index: np.ndarray | slice) -> Panel:
+        """The series at `index` (ints, bools or a slice), cut to the longest of them."""
         lengths = self.lengths[index]
         values = self.values[index]
         if not self.complete:

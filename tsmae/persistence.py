@@ -64,9 +64,7 @@ class SavedAsTensors:
 
     def __getstate__(self) -> dict:
         """The state with modules on the CPU, so that it loads where there is no GPU."""
-        parent = super()
-        state = parent.__getstate__() if hasattr(parent, "__getstate__") else vars(self)
-        state = dict(state)
+        state: dict = dict(super().__getstate__())  # type: ignore[call-overload]
         modules = {name: state[name] for name in self._modules if name in state}
         if modules and self.device_.type != "cpu":
             modules = copy.deepcopy(modules)  # in one go: they share parts
@@ -76,11 +74,7 @@ class SavedAsTensors:
         return state
 
     def __setstate__(self, state: dict) -> None:
-        parent = super()
-        if hasattr(parent, "__setstate__"):
-            parent.__setstate__(state)
-        else:
-            vars(self).update(state)
+        super().__setstate__(state)  # type: ignore[misc]
         if "device_" in state:
             self._to_device(state["device_"])
 
@@ -174,17 +168,17 @@ class SavedAsTensors:
             with ZipFile(path) as archive:
                 description = json.loads(archive.read("estimator.json"))
                 weights = load_tensors(archive.read("weights.safetensors"))
+            file_format, found = description["format"], description["estimator"]["class"]
         except (BadZipFile, KeyError, ValueError, SafetensorError, zlib.error) as error:
             raise ValueError(
                 f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
             ) from None
-        if description["format"] > _FORMAT:
+        if file_format > _FORMAT:
             raise ValueError(
-                f"{path} has format {description['format']}, written by tsmae "
+                f"{path} has format {file_format}, written by tsmae "
                 f"{description['version']}; this is tsmae {__version__}, which reads up to "
                 f"{_FORMAT}."
             )
-        found = description["estimator"]["class"]
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
         return _restore(description["estimator"], weights)
@@ -289,18 +283,16 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
 
     import tsmae  # the estimators import this module
 
-    classes = {"TimeMAETransformer": tsmae.TimeMAETransformer}
-    classes["TimeMAEClassifier"] = tsmae.TimeMAEClassifier
-    estimator = classes[description["class"]](
-        **{name: decode(value) for name, value in description["params"].items()}
-    )
+    classes = (tsmae.TimeMAETransformer, tsmae.TimeMAEClassifier)
+    found = next(c for c in classes if c.__name__ == description["class"])
+    estimator = found(**{k: decode(value) for k, value in description["params"].items()})
     for name, value in description["fitted"].items():
         setattr(estimator, name, decode(value))
     estimator._is_fitted = description["is_fitted"]
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:
-        with isolated_global_rng(0, torch.device("cpu")):
+        with isolated_global_rng(0, torch.device("cpu")):  # the weights drawn are replaced
             estimator._build_modules()
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():

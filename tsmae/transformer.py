@@ -6,13 +6,11 @@ import inspect
 from collections.abc import Callable
 from numbers import Integral
 
-import numpy as np
-import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
 
-from tsmae._interop import Bridge, read_panel
+from tsmae._interop import Bridge, embedding_frame, read_panel
 from tsmae._parameters import TRANSFORMER, check_pooling
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics
@@ -205,11 +203,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         """`fit`, then `transform` of the same panel."""
         return self.fit(X).transform(X)
 
-    def get_feature_names_out(self, input_features=None):
-        """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
-        self.check_is_fitted()
-        return embedding_names(self.embedding_dim_)
-
     # ------------------------------------------------------------------ fit and transform
 
     def _fit(self, X, y=None):
@@ -392,17 +385,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 "lr_schedule": "one_cycle",
             },
         ]
-
-
-def embedding_names(n: int) -> np.ndarray:
-    """Names of n embedding columns."""
-    return np.array([f"timemae{i}" for i in range(n)], dtype=object)
-
-
-def embedding_frame(embeddings: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
-    """Embeddings (n, D) as a DataFrame; the array is not copied."""
-    columns = embedding_names(embeddings.shape[1])
-    return pd.DataFrame(embeddings, index=index, columns=columns, copy=False)
 
 
 def training_settings(estimator) -> dict:

@@ -114,6 +114,7 @@ class FeatureEncoder(nn.Module):
         self.stem = config.stem
         self.window_statistics = config.window_statistics
         n_inputs = 2 * c if config.window_statistics else c
+        self.missing: nn.Conv1d | nn.Linear
         if config.stem == "conv":
             padding = _STEM_KERNEL // 2
             self.conv_1 = nn.Conv1d(n_inputs, _STEM_WIDTH, _STEM_KERNEL, padding=padding)

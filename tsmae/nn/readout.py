@@ -143,7 +143,7 @@ class SeriesClassifier(nn.Module):
     def __init__(self, encoder: SeriesEncoder, n_classes: int):
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.embedding_dim, n_classes)
+        self.head = nn.utils.skip_init(nn.Linear, encoder.embedding_dim, n_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

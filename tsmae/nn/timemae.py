@@ -69,7 +69,7 @@ class TimeMAE(nn.Module):
         if config.decoupled:
             self.decoupled_encoder = DecoupledEncoder(config)
         if config.tokenizer == "learned":
-            self.tokenizer: nn.Module = LearnedTokenizer(config)
+            self.tokenizer: LearnedTokenizer | RandomProjectionTokenizer = LearnedTokenizer(config)
         else:
             self.tokenizer = RandomProjectionTokenizer(config)
         if config.reconstruction_weight:
@@ -147,10 +147,14 @@ class TimeMAE(nn.Module):
             reconstruction = self._reconstruct(predicted, x_masked)
         loss = config.mrr_weight * mrr + config.mcc_weight * mcc + reconstruction
         return Pretext(
-            loss,
-            *(value.detach() for value in (mrr, mcc, reconstruction, hit_rate, ndcg)),
-            len(predicted),
-            counts,
+            loss=loss,
+            mrr=mrr.detach(),
+            mcc=mcc.detach(),
+            reconstruction=reconstruction.detach(),
+            hit_rate=hit_rate,
+            ndcg=ndcg,
+            n_predicted=len(predicted),
+            codeword_counts=counts,
         )
 
     def _regress(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,10 @@ from tsmae.training.randomness import new_generator
 SCHEDULES = ("one_cycle", "cosine")
 
 
+class _StoppedByCallback(KeyboardInterrupt):
+    """A callback, such as early stopping, ended the fit; no person did."""
+
+
 class PanelNet(NeuralNet):
     """A skorch net whose batches are slices of a panel and whose metrics wait for the epoch.
 
@@ -57,9 +61,17 @@ class PanelNet(NeuralNet):
             if parameter.requires_grad:
                 yield name, parameter
 
+    def notify(self, method_name, **cb_kwargs):
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:  # skorch's callbacks stop a fit so
+            raise _StoppedByCallback from stop
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
+        except _StoppedByCallback:
+            return self
         except KeyboardInterrupt:
             warnings.warn(
                 f"Interrupted in epoch {len(self.history)} of {self.max_epochs}: "

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
@@ -13,7 +14,12 @@ _GLOBAL_RNG = threading.RLock()
 
 
 def draw_seed(random_state) -> int:
-    """A seed from whatever scikit-learn takes as `random_state`."""
+    """A seed from whatever scikit-learn takes as `random_state`.
+
+    None draws from the system, and not as in scikit-learn from numpy's global generator.
+    """
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31 - 1))
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

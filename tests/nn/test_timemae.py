@@ -1,0 +1,419 @@
+"""The method, by numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tsmae.nn import TimeMAE, TimeMAEConfig
+from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.tokenizer import LearnedTokenizer
+from tsmae.training.randomness import new_generator
+
+RECIPE = {
+    "block": "pre_norm",
+    "stem": "conv",
+    "window_statistics": True,
+    "tokenizer": "random_projection",
+    "n_codebooks": 2,
+}
+
+
+def build(**settings) -> TimeMAE:
+    small = {"d_model": 16, "n_heads": 2, "n_layers": 2, "n_decoupled_layers": 2}
+    config = TimeMAEConfig(
+        **{"n_channels": 3, "n_positions": 10, "window_length": 4, "n_codewords": 12}
+        | small
+        | settings
+    )
+    model = TimeMAE(config, new_generator(0))
+    for block in [m for m in model.modules() if hasattr(m, "scale_1")]:
+        block.scale_1.data.fill_(0.7)  # else every block starts as a bare norm
+        block.scale_2.data.fill_(0.7)
+    return model
+
+
+@pytest.fixture(params=[{}, RECIPE], ids=["paper", "recipe"])
+def model(request):
+    return build(**request.param)
+
+
+@pytest.fixture
+def x():
+    return torch.from_numpy(np.random.default_rng(0).normal(size=(6, 3, 40))).float()
+
+
+class Spy:
+    """Records the inputs and outputs of a module."""
+
+    def __init__(self, module):
+        self.inputs, self.outputs = [], []
+        module.register_forward_hook(self)
+
+    def __call__(self, module, inputs, output):
+        self.inputs.append(inputs)
+        self.outputs.append(output)
+
+
+# ---------------------------------------------------------------------------- masking
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.15, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 16, 97])
+def test__draw_mask__any_length_and_ratio__floor_clamped(n, ratio):
+    valid = torch.ones(20, n, dtype=torch.bool)
+    masked = draw_mask(valid, ratio, new_generator(0))
+    expected = min(max(math.floor(round(ratio * n, 9)), 1), n - 1)
+    assert (masked.sum(1) == expected).all()
+    assert n_masked_of(n, ratio) == expected
+
+
+def test__draw_mask__paper_setting__nine_of_sixteen():
+    assert n_masked_of(16, 0.6) == 9
+    assert n_masked_of(10, 0.3) == 3  # 0.3 * 10 is 3 in the paper, 2.999… in floating point
+
+
+def test__draw_mask__unequal_lengths__follows_each_series():
+    lengths = torch.tensor([10, 7, 2, 1])
+    valid = torch.arange(10) < lengths[:, None]
+    masked = draw_mask(valid, 0.6, new_generator(0))
+    assert masked.sum(1).tolist() == [6, 4, 1, 0]
+    assert not (masked & ~valid).any()
+
+
+def test__draw_mask__per_series_or_per_batch__positions_differ_or_agree():
+    valid = torch.ones(50, 16, dtype=torch.bool)
+    own = draw_mask(valid, 0.6, new_generator(0), "series")
+    shared = draw_mask(valid, 0.6, new_generator(0), "batch")
+    assert len(own.unique(dim=0)) > 40
+    assert len(shared.unique(dim=0)) == 1
+
+
+def test__draw_mask__many_draws__uniform_and_fresh():
+    generator = new_generator(0)
+    valid = torch.ones(4000, 8, dtype=torch.bool)
+    first, second = (draw_mask(valid, 0.5, generator) for _ in range(2))
+    assert not torch.equal(first, second)
+    np.testing.assert_allclose(first.float().mean(0), 0.5, atol=0.04)
+
+
+def test__take__equal_and_unequal_counts__same_rows_in_order():
+    x = torch.arange(12.0).view(2, 6, 1)
+    selected = torch.tensor([[0, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1]]).bool()
+    taken, present = take(x, selected, 2)
+    assert present is None
+    assert taken.squeeze(-1).tolist() == [[1, 2], [6, 11]]
+    selected[0, 5] = True
+    taken, present = take(x, selected)
+    assert present.tolist() == [[True] * 3, [True, True, False]]
+    assert taken.squeeze(-1)[present].tolist() == [1, 2, 5, 6, 11]
+
+
+# ---------------------------------------------------------------------------- information flow
+
+
+def test__forward__masked_values_changed__encoders_see_the_same(model, x):
+    model.eval()
+    visible = Spy(model.backbone.encoder)
+    predicted = Spy(model.decoupled_encoder)
+    masks = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(5))
+    changed = x.clone()
+    points = masks.repeat_interleave(4, 1)[:, None].expand_as(x)
+    changed[points] = torch.randn(int(points.sum())) * 9
+    first = model(x, new_generator(5), True)
+    second = model(changed, new_generator(5), True)
+    assert torch.equal(visible.outputs[0][-1], visible.outputs[1][-1])
+    assert torch.equal(predicted.outputs[0], predicted.outputs[1])
+    assert first.loss != second.loss  # the targets did change
+
+
+def test__forward__visible_values_changed__predictions_change(model, x):
+    model.eval()
+    predicted = Spy(model.decoupled_encoder)
+    model(x, new_generator(5), True)
+    model(x * torch.linspace(0.5, 2, 40), new_generator(5), True)
+    assert not torch.allclose(*predicted.outputs)
+
+
+def test__forward__no_mask_token_enters_the_visible_encoder(model, x):
+    model.eval()
+    encoder = Spy(model.backbone.encoder)
+    model(x, new_generator(0), True)
+    seen = encoder.inputs[0][0]
+    assert seen.shape == (6, 4, 16)  # 10 - ⌊0.6 · 10⌋ visible
+    z, p = model.backbone.embed(model.backbone.windows(x, True))
+    same = (seen.flatten(0, 1)[:, None] == (z + p).flatten(0, 1)).all(-1)
+    assert same.any(1).all()  # every input is some sub-series, embedded
+    model.mask_vector.data += 100.0
+    model(x, new_generator(0), True)
+    assert torch.equal(encoder.outputs[0][-1], encoder.outputs[1][-1])
+
+
+def test__forward__mask_tokens_in_the_encoder__the_ablation_feeds_them(x):
+    model = build(decoupled=False).eval()
+    encoder = Spy(model.backbone.encoder)
+    model(x, new_generator(0), True)
+    assert encoder.inputs[0][0].shape == (6, 10, 16)
+    model.mask_vector.data += 1.0
+    model(x, new_generator(0), True)
+    assert not torch.allclose(encoder.outputs[0][-1], encoder.outputs[1][-1])
+
+
+def test__decoupled_encoder__visible_representations__read_only(model):
+    visible = torch.randn(2, 4, 16, requires_grad=True)
+    before = visible.detach().clone()
+    queries = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        alone = model.decoupled_encoder(queries[:, :1], visible)
+        together = model.decoupled_encoder(queries, visible)
+    assert torch.equal(visible, before)
+    # a query never attends to another: masked positions are decoupled from each other too
+    torch.testing.assert_close(together[:, :1], alone)
+
+
+def test__forward__in_eval__repeatable_and_without_dropout(model, x):
+    model.eval()
+    first, second = (model(x, new_generator(3), True) for _ in range(2))
+    assert first.loss == second.loss
+    model.train()
+    assert model(x, new_generator(3), True).loss != first.loss
+
+
+# ---------------------------------------------------------------------------- target encoder
+
+
+def test__target_encoder__at_start__copy_with_own_storage():
+    model = TimeMAE(build().config, new_generator(1))
+    pairs = zip(model.target_encoder.parameters(), model.backbone.encoder.parameters(), strict=True)
+    for target, source in pairs:
+        assert torch.equal(target, source)
+        assert target.data_ptr() != source.data_ptr()
+        assert not target.requires_grad
+
+
+def test__update_target__after_steps__equals_moving_average(x):
+    model = build(momentum=0.9)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    expected = [p.double().clone() for p in model.target_encoder.parameters()]
+    for step in range(3):
+        optimizer.zero_grad()
+        model(x, new_generator(step), True).loss.backward()
+        optimizer.step()
+        model.update_target()
+        for average, source in zip(expected, model.backbone.encoder.parameters(), strict=True):
+            average.mul_(0.9).add_(0.1 * source.detach().double())
+    for average, target in zip(expected, model.target_encoder.parameters(), strict=True):
+        assert (average - target).abs().max() < 1e-6
+    assert all(p.grad is None for p in model.target_encoder.parameters())
+
+
+def test__target_encoder__model_in_training__stays_in_eval():
+    model = build().train()
+    assert model.backbone.encoder.training
+    assert not model.target_encoder.training
+
+
+def test__target_encoder__forward__sees_masked_sub_series_only(x):
+    model = build().train()
+    target, encoder = Spy(model.target_encoder), Spy(model.backbone.encoder)
+    model(x, new_generator(0), True)
+    assert target.inputs[0][0].shape == (6, 6, 16)
+    z, p = model.backbone.embed(model.backbone.windows(x, True))
+    both = torch.cat([target.inputs[0][0], encoder.inputs[0][0]], 1)
+    # together the two are all sub-series, each once
+    torch.testing.assert_close(both.sum(1), (z + p).sum(1))
+
+
+# ---------------------------------------------------------------------------- tokenizer
+
+
+def learned(**settings) -> LearnedTokenizer:
+    return build(**settings).tokenizer
+
+
+def test__tokenizer__straight_through__hard_value_soft_gradient():
+    tokenizer = learned(temperature=0.8)
+    z = torch.randn(7, 16, requires_grad=True)
+    upstream = torch.randn(7, 1, 12)
+    hard = tokenizer.targets(z, None, new_generator(4))
+    assert torch.allclose(hard.sum(-1), torch.ones(7, 1))
+    assert torch.allclose(hard.max(-1).values, torch.ones(7, 1))
+    gradient = torch.autograd.grad((hard * upstream).sum(), [z, tokenizer.codebook])
+
+    noise = torch.empty(7, 1, 12).exponential_(generator=new_generator(4))
+    soft = ((tokenizer.relevance(z) - noise.log()) / 0.8).softmax(-1)
+    expected = torch.autograd.grad((soft * upstream).sum(), [z, tokenizer.codebook])
+    for g, e in zip(gradient, expected, strict=True):
+        assert e.abs().max() > 1e-4
+        torch.testing.assert_close(g, e)
+
+
+def test__tokenizer__codeword_gradient_off__no_gradient():
+    tokenizer = learned(codeword_gradient=False)
+    targets = tokenizer.targets(torch.randn(7, 16, requires_grad=True), None, new_generator(4))
+    assert not targets.requires_grad
+    on = learned().targets(torch.randn(7, 16, requires_grad=True), None, new_generator(4))
+    assert on.requires_grad
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test__forward__codeword_gradient__reaches_codebook_through_targets(x, switch):
+    """With the head's own path to the codebook cut, only the targets' path is left."""
+    model = build(codeword_gradient=switch, mrr_weight=0.0).train()
+    tokenizer = model.tokenizer
+    tokenizer.logits = lambda predicted: torch.nn.functional.linear(
+        predicted, tokenizer.codebook.detach()[0]
+    )[:, None]
+    model(x, new_generator(0), True).loss.backward()
+    gradient = tokenizer.codebook.grad
+    if switch:
+        assert gradient.abs().max() > 1e-6
+    else:
+        assert gradient is None or gradient.abs().max() == 0
+
+
+def test__tokenizer__gumbel_noise__follows_the_softmax():
+    tokenizer = learned()
+    z = torch.randn(1, 16).expand(20_000, 16)
+    drawn = tokenizer.targets(z, None, new_generator(0)).detach().mean(0)[0]
+    expected = tokenizer.relevance(z[:1])[0, 0].softmax(-1).detach()
+    np.testing.assert_allclose(drawn, expected, atol=0.015)
+
+
+def test__tokenizer__relevance__inner_product_not_cosine():
+    tokenizer = learned()
+    z = torch.randn(3, 16)
+    expected = z.detach().numpy() @ tokenizer.codebook[0].detach().numpy().T
+    np.testing.assert_allclose(tokenizer.relevance(z)[:, 0].detach(), expected, atol=1e-5)
+
+
+def test__codewords__in_eval__deterministic_argmax(model, x):
+    model.eval()
+    ids = model.codewords(x, True)
+    assert torch.equal(ids, model.codewords(x, True))
+    assert ids.shape == (6, 10, model.config.n_codebooks)
+    assert ids.min() >= 0 and ids.max() < 12
+    windows = model.backbone.windows(x, True)
+    if model.config.tokenizer == "learned":
+        z = model.backbone.feature_encoder(windows)
+        assert torch.equal(model.tokenizer.targets(z, windows.values, None).argmax(-1), ids)
+
+
+def test__random_projection__level_of_a_window__does_not_matter(x):
+    model = build(**RECIPE, scaling=None)
+    level = torch.randn(6, 3, 1) * 50
+    shifted = model.codewords(x + level, True)
+    assert (shifted == model.codewords(x, True)).float().mean() > 0.99
+    assert not any(p.requires_grad for n, p in model.tokenizer.named_buffers())
+
+
+# ---------------------------------------------------------------------------- losses
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test__losses__against_numpy(x, smoothing):
+    model = build(label_smoothing=smoothing, mrr_weight=5.0, mcc_weight=2.0).eval()
+    predicted, target = Spy(model.decoupled_encoder), Spy(model.target_encoder)
+    pretext = model(x, new_generator(0), True)
+
+    z_hat = predicted.outputs[0].detach().numpy().reshape(-1, 16)
+    z_bar = target.outputs[0][-1].detach().numpy().reshape(-1, 16)
+    mrr = ((z_hat - z_bar) ** 2).mean()
+
+    masked = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(0))
+    z = model.backbone.feature_encoder(model.backbone.windows(x, True))[masked].detach().numpy()
+    book = model.tokenizer.codebook[0].detach().numpy()
+    codewords = (z @ book.T).argmax(1)
+    logits = z_hat @ book.T
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    q = np.eye(12)[codewords] * (1 - smoothing) + smoothing / 12
+    mcc = -(q * log_p).sum(1).mean()
+    rank = (logits > logits[np.arange(len(logits)), codewords][:, None]).sum(1)
+    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0)
+
+    np.testing.assert_allclose(pretext.mrr, mrr, rtol=1e-5)
+    np.testing.assert_allclose(pretext.mcc, mcc, rtol=1e-5)
+    np.testing.assert_allclose(pretext.loss.detach(), 5 * mrr + 2 * mcc, rtol=1e-5)
+    np.testing.assert_allclose(pretext.hit_rate, (rank == 0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(pretext.ndcg, gain.mean(), rtol=1e-5)
+    np.testing.assert_array_equal(pretext.codeword_counts[0], np.bincount(codewords, minlength=12))
+    assert pretext.n_predicted == 36
+
+
+def test__losses__reconstruction_terms__against_numpy(x):
+    model = build(mrr_weight=0.0, reconstruction_weight=0.5, spectral_weight=0.25).eval()
+    predicted = Spy(model.decoupled_encoder)
+    pretext = model(x, new_generator(0), True)
+    masked = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(0))
+    windows = model.backbone.windows(x, True).values[masked].numpy()
+    hidden = predicted.outputs[0].flatten(0, 1)
+    raw = model.reconstruct(hidden).detach().numpy()
+    spectrum = model.reconstruct_spectrum(hidden).detach().numpy()
+    amplitude = np.abs(np.fft.rfft(windows, axis=-1)) / 2  # orthonormal: / sqrt(4)
+    expected = 0.5 * ((raw - windows.reshape(36, -1)) ** 2).mean()
+    expected += 0.25 * ((spectrum - amplitude.reshape(36, -1)) ** 2).mean()
+    np.testing.assert_allclose(pretext.reconstruction, expected, rtol=1e-5)
+
+
+def test__losses__layer_norm_targets__are_normalised(x):
+    model = build(mrr_target="layer_norm", mcc_weight=0.0).eval()
+    predicted, target = Spy(model.decoupled_encoder), Spy(model.target_encoder)
+    mrr = model(x, new_generator(0), True).mrr
+    z_bar = target.outputs[0][-1]
+    z_bar = (z_bar - z_bar.mean(-1, keepdim=True)) / (
+        z_bar.var(-1, correction=0, keepdim=True) + 1e-5
+    ).sqrt()
+    np.testing.assert_allclose(
+        mrr, (predicted.outputs[0] - z_bar).square().mean().detach(), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, RECIPE], ids=["paper", "recipe"])
+def test__losses__padding_behind_series__changes_nothing(x, settings):
+    """Two series of unequal length in one batch lose as much as each by itself."""
+    model = build(**settings, label_smoothing=0.0).eval()
+    short = x.clone()
+    short[1, :, 17:] = torch.nan
+    longer = torch.nn.functional.pad(short, (0, 12), value=torch.nan)
+    first, second = (model(batch, new_generator(0)) for batch in (short, longer[..., :40]))
+    assert first.n_predicted == second.n_predicted == 5 * 6 + 3
+    torch.testing.assert_close(first.loss, second.loss)
+    garbage = short.clone()
+    windows = model.backbone.windows(garbage)
+    assert windows.valid.sum(1).tolist() == [10, 5, 10, 10, 10, 10]
+
+
+# ---------------------------------------------------------------------------- blocks
+
+
+def test__block__timemae_at_start__bare_norms():
+    block = TimeMAE(TimeMAEConfig(3, 10), new_generator(0)).backbone.encoder.blocks[0]
+    x = torch.randn(2, 5, 64)
+    expected = torch.nn.functional.layer_norm(x, (64,))
+    torch.testing.assert_close(block(x), expected, atol=1e-4, rtol=1e-4)
+    assert block.scale_1.item() == pytest.approx(1e-8)
+    assert block.expand.bias[0].item() == pytest.approx(0.1)
+
+
+def test__attention__against_torch_multihead():
+    block = build(n_layers=1).backbone.encoder.blocks[0].attention
+    reference = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+    reference.in_proj_weight.data = block.query_key_value.weight.data
+    reference.in_proj_bias.data = block.query_key_value.bias.data
+    reference.out_proj.load_state_dict(block.output.state_dict())
+    x = torch.randn(3, 7, 16)
+    present = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
+    expected, _ = reference(x, x, x, key_padding_mask=~present)
+    torch.testing.assert_close(block(x, None, present), expected, atol=1e-5, rtol=1e-5)
+
+
+def test__positions__longer_than_known__stretched_between_ends():
+    positions = build().backbone.positions
+    positions.table.data = torch.arange(10.0)[:, None].expand(10, 16).clone()
+    assert positions(1, 7, None)[0, :, 0].tolist() == list(range(7))
+    stretched = positions(1, 19, None)[0, :, 0]
+    np.testing.assert_allclose(stretched.detach(), np.linspace(0, 9, 19), atol=1e-5)
+    valid = torch.arange(19) < torch.tensor([19, 7])[:, None]
+    own = positions(2, 19, valid)[1, :7, 0]
+    assert own.tolist() == list(range(7))  # not stretched by its neighbour

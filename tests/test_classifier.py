@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from tsmae import TimeMAEClassifier, TimeMAETransformer
+
+
+def weights_of(transformer):
+    return [p.detach().clone() for p in transformer.model_.parameters()]
+
+
+def build(small, **settings):
+    return TimeMAEClassifier(TimeMAETransformer(**small), **({"random_state": 0} | settings))
+
+
+def test__fine_tune_head__equals_the_linear_probe(panel, small):
+    X, y = panel
+    classifier = build(small, fine_tune="head").fit(X, y)
+    probe = make_pipeline(TimeMAETransformer(**small), LogisticRegression(max_iter=1000)).fit(X, y)
+    np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+    assert classifier.history_ == []
+
+
+def test__fine_tune_head__three_classes__equals_the_linear_probe(panel, small):
+    X, y = panel
+    y = np.arange(24) % 3
+    classifier = build(small, fine_tune="head").fit(X, y)
+    probe = make_pipeline(TimeMAETransformer(**small), LogisticRegression(max_iter=1000)).fit(X, y)
+    np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+
+
+def test__fine_tune_all__frozen_transformer__is_never_modified(panel, small):
+    X, y = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    before, embedding = weights_of(transformer), transformer.transform(X)
+    classifier = build(small).set_params(
+        transformer=FrozenEstimator(transformer), max_epochs=3, lr=1e-2
+    )
+    classifier.fit(X, y)
+    assert all(map(torch.equal, before, weights_of(transformer)))
+    np.testing.assert_array_equal(embedding, transformer.transform(X))
+    assert not np.allclose(classifier.transform(X), embedding)  # the copy was tuned
+    assert clone(classifier).transformer.estimator is transformer
+    assert classifier.clone().fit(X, y).transformer_ is transformer
+
+
+def test__fine_tune_all__loss__falls(panel, small):
+    X, y = panel
+    classifier = build(small, max_epochs=30, lr=3e-3, batch_size=8).fit(X, y)
+    losses = [row["loss"] for row in classifier.history_]
+    assert classifier.n_epochs_ == len(losses) == 30
+    assert losses[-1] < 0.5 * losses[0]
+    assert classifier.score(X, y) == 1.0
+
+
+def test__fine_tune_random__no_pretraining(panel, small):
+    X, y = panel
+    classifier = build(small, fine_tune="random", max_epochs=1).fit(X, y)
+    assert classifier.transformer_.n_epochs_ == 0
+    assert classifier.transformer.max_epochs == 1  # the parameter is untouched
+
+
+def test__transformer_unfitted__is_cloned_and_pretrained(panel, small):
+    X, y = panel
+    transformer = TimeMAETransformer(**small)
+    classifier = TimeMAEClassifier(transformer, fine_tune="head").fit(X, y)
+    assert not transformer.is_fitted
+    assert classifier.transformer_.n_epochs_ == 1
+
+
+def test__unlabeled__take_part_in_pretraining_only(panel, small):
+    X, y = panel
+    marked = y.copy()
+    marked[::3] = -1
+    classifier = build(small, unlabeled=-1, fine_tune="head").fit(X, marked)
+    assert classifier.classes_.tolist() == [0, 1]
+    assert set(classifier.predict(X)) <= {0, 1}
+    assert classifier.predict_proba(X).shape == (24, 2)
+    # pre-trained as on the whole panel, unlike on the labelled part alone
+    on_all = build(small, fine_tune="head").fit(X, y).transformer_
+    on_part = build(small, fine_tune="head").fit(X[marked >= 0], y[marked >= 0]).transformer_
+    assert all(map(torch.equal, weights_of(on_all), weights_of(classifier.transformer_)))
+    assert not all(map(torch.equal, weights_of(on_part), weights_of(classifier.transformer_)))
+    # the head is fitted on the labelled part alone: other values of unlabeled series' labels
+    # cannot matter, those of labelled ones do
+    other = build(small, unlabeled=-7, fine_tune="head").fit(X, np.where(marked < 0, -7, marked))
+    np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
+
+
+def test__unlabeled__all_or_one_class_left(panel, small):
+    X, _ = panel
+    with pytest.raises(ValueError, match="Every label in y is -1"):
+        build(small, unlabeled=-1).fit(X, np.full(24, -1))
+    one = np.full(24, -1)
+    one[:5] = 3
+    assert set(build(small, unlabeled=-1).fit(X, one).predict(X)) == {3}
+
+
+@pytest.mark.filterwarnings("ignore:only single label")
+def test__one_class__predicted_without_training(panel, small):
+    X, _ = panel
+    classifier = build(small).fit(X, np.full(24, "a"))
+    assert set(classifier.predict(X)) == {"a"}
+    with pytest.raises(ValueError, match="single class"):
+        classifier.transform(X)
+
+
+def test__class_weight__moves_predictions(panel, small):
+    X, y = panel
+    noisy = np.random.default_rng(0).permutation(y)
+    few, many = (
+        build(small, fine_tune="head", class_weight={0: 1.0, 1: w}).fit(X, noisy).predict(X).mean()
+        for w in (0.05, 20.0)
+    )
+    assert few < many
+    rare = np.array([0] * 20 + [1] * 4)
+    plain = build(small, max_epochs=1, lr=1e-9).fit(X, rare)
+    balanced = build(small, max_epochs=1, lr=1e-9, class_weight="balanced").fit(X, rare)
+    assert balanced.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean()
+
+
+def test__validation_fraction__stops_early_and_restores_the_best(panel, small):
+    X, y = panel
+    noise = np.random.default_rng(1).permutation(y)  # nothing to learn: validation gets worse
+    settings = {"max_epochs": 40, "lr": 0.02, "batch_size": 4, "patience": 3}
+    classifier = build(small, validation_fraction=0.5, **settings).fit(X, noise)
+    valid = [row["valid_loss"] for row in classifier.history_]
+    best = int(np.argmin(valid))
+    assert len(valid) == best + 3 < 40 or len(valid) == best + 4 < 40
+    again = build(small, validation_fraction=0.5, **{**settings, "max_epochs": best + 1})
+    np.testing.assert_allclose(
+        again.fit(X, noise).predict_proba(X), classifier.predict_proba(X), atol=1e-6
+    )
+
+
+def test__labels__strings_and_booleans__come_back(panel, small):
+    X, y = panel
+    for labels in (np.array(["sitting", "walking"])[y], y.astype(bool), y.astype(float)):
+        predicted = build(small, fine_tune="head").fit(X, labels).predict(X)
+        assert predicted.dtype == labels.dtype
+        assert (predicted == labels).mean() > 0.6
+
+
+def test__set_params__nested_on_default_transformer__builds_one():
+    classifier = TimeMAEClassifier().set_params(transformer__d_model=32)
+    assert classifier.transformer.d_model == 32
+
+
+def test__predict_proba__rows_sum_to_one_and_match_predict(panel, small):
+    X, _y = panel
+    classifier = build(small, max_epochs=1).fit(X, np.arange(24) % 3)
+    probabilities = classifier.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)
+    np.testing.assert_array_equal(probabilities.argmax(1), classifier.predict(X))
+    assert (
+        classifier.score(X, np.arange(24) % 3)
+        == (classifier.predict(X) == np.arange(24) % 3).mean()
+    )

@@ -1,0 +1,47 @@
+"""Both suites of checks: sktime's whole, scikit-learn's with the reasons for what cannot pass."""
+
+import warnings
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator as sklearn_check_estimator
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from tsmae import TimeMAEClassifier, TimeMAETransformer
+
+
+@parametrize_with_checks(
+    [TimeMAETransformer, TimeMAEClassifier], obj_varname="estimator", check_varname="check"
+)
+def test__sktime__all_checks__pass(estimator, check):
+    results = check_estimator(estimator, tests_to_run=check, raise_exceptions=True, verbose=False)
+    assert set(results.values()) == {"PASSED"}
+
+
+_TINY = {"window_length": 1, "d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}
+_TINY |= {"max_epochs": 1, "n_codewords": 8, "random_state": 0}
+
+# What scikit-learn asks of tables of features and cannot hold for panels of series.
+_OTHER_LENGTHS = "series of another length than in fit are taken, so columns may differ"
+_CANNOT = {
+    "check_n_features_in_after_fitting": _OTHER_LENGTHS,
+    "check_transformer_general": _OTHER_LENGTHS,
+    "check_classifiers_train": _OTHER_LENGTHS,
+    "check_fit2d_1feature": "the error speaks of time points, not of features",
+    "check_no_attributes_set_in_init": "sktime's BaseClassifier sets classes_ and others in init",
+    "check_classifier_data_not_an_array": "a flat DataFrame is a single series in sktime",
+}
+
+
+@pytest.mark.parametrize(("kind", "at_least"), [("transformer", 40), ("classifier", 50)])
+def test__sklearn__all_checks_but_the_named__pass(kind, at_least):
+    estimator = TimeMAETransformer(**_TINY)
+    if kind == "classifier":
+        estimator = TimeMAEClassifier(estimator, max_epochs=20, lr=1e-2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = sklearn_check_estimator(
+            estimator, expected_failed_checks=_CANNOT, on_fail=None, on_skip=None
+        )
+    failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
+    assert not failed, failed
+    assert sum(r["status"] == "passed" for r in results) >= at_least

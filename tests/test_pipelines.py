@@ -1,0 +1,177 @@
+"""The estimators in other people's machinery."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sktime.benchmarking.classification import ClassificationBenchmark
+from sktime.classification.model_selection import TSCGridSearchCV
+from sktime.datatypes import convert
+from sktime.pipeline import make_pipeline as make_sktime_pipeline
+from sktime.transformations.series.exponent import ExponentTransformer
+
+from tsmae import TimeMAEClassifier, TimeMAETransformer
+
+
+def containers(X):
+    yield "numpy3D", X
+    yield "list", list(X)
+    for mtype in ("pd-multiindex", "nested_univ", "df-list"):
+        yield mtype, convert(X, "numpy3D", mtype, as_scitype="Panel")
+
+
+@pytest.mark.parametrize("mtype", ["numpy3D", "list", "pd-multiindex", "nested_univ", "df-list"])
+def test__pipeline__every_container__same_predictions(panel, small, mtype):
+    X, y = panel
+    pipeline = Pipeline([("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())])
+    expected = clone(pipeline).fit(X, y).predict_proba(X)
+    given = dict(containers(X))[mtype]
+    np.testing.assert_array_equal(pipeline.fit(given, y).predict_proba(given), expected)
+    assert pipeline.score(given, y) > 0.6
+
+
+def test__pipeline__numpy_2d__univariate_series(panel, small):
+    X, y = panel
+    pipeline = Pipeline([("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())])
+    flat = clone(pipeline).fit(X[:, 0], y)
+    deep = clone(pipeline).fit(X[:, :1], y)
+    np.testing.assert_array_equal(flat.predict_proba(X[:, 0]), deep.predict_proba(X[:, :1]))
+    assert flat[0].n_channels_in_ == 1
+    assert flat[0].series_length_ == 40
+
+
+def test__pipeline__default_parameters__as_written_in_the_readme(panel):
+    X, y = panel
+    pipeline = Pipeline([("mae", TimeMAETransformer()), ("lr", LogisticRegression())])
+    pipeline.set_params(mae__max_epochs=1)
+    assert pipeline.fit(X, y).predict(X).shape == (24,)
+
+
+def test__transform__index_and_columns__follow_the_input(panel, small):
+    X, _ = panel
+    frame = convert(X, "numpy3D", "pd-multiindex", as_scitype="Panel")
+    names = [f"patient {i}" for i in range(24)]
+    frame.index = frame.index.set_levels(names, level=0)
+    transformer = TimeMAETransformer(**small).fit(frame)
+    embedding = transformer.transform(frame)
+    assert embedding.index.tolist() == names
+    assert embedding.columns.tolist() == transformer.get_feature_names_out().tolist()
+    assert embedding.shape == (24, transformer.embedding_dim_)
+    assert (embedding.dtypes == np.float32).all()
+
+
+def test__transform__hierarchical_frame__one_encoder_for_all_series(panel, small):
+    X, _ = panel
+    frame = convert(X, "numpy3D", "pd-multiindex", as_scitype="Panel")
+    flat = TimeMAETransformer(**small).fit_transform(frame)
+    ward = np.where(frame.index.get_level_values(0) < 12, "a", "b")
+    frame.index = pd.MultiIndex.from_arrays(
+        [ward, frame.index.get_level_values(0), frame.index.get_level_values(1)],
+        names=["ward", "patient", "time"],
+    )
+    deep = TimeMAETransformer(**small).fit_transform(frame)
+    np.testing.assert_array_equal(flat, deep)
+    assert deep.index.names == ["ward", "patient"]
+
+
+def test__set_output__default_and_pandas__frames_with_names(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).set_output(transform="pandas").fit(X)
+    assert list(transformer.transform(X).columns) == list(transformer.get_feature_names_out())
+    scaled = make_pipeline(TimeMAETransformer(**small), StandardScaler())
+    scaled.set_output(transform="pandas")
+    assert list(scaled.fit_transform(X).columns) == list(transformer.get_feature_names_out())
+
+
+def test__grid_search__two_processes__nested_parameters(panel, small):
+    X, y = panel
+    pipeline = Pipeline([("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())])
+    grid = {"mae__mask_ratio": [0.3, 0.6], "lr__C": [0.1, 1.0]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise").fit(X, y)
+    assert len(search.cv_results_["params"]) == 4
+    assert search.best_score_ > 0.5
+    alone = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+
+
+def test__grid_search__classifier__nested_transformer(panel, small):
+    X, y = panel
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head", random_state=0)
+    grid = {"transformer__mask_ratio": [0.3, 0.6], "class_weight": [None, "balanced"]}
+    search = GridSearchCV(classifier, grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_estimator_.transformer_.mask_ratio in (0.3, 0.6)
+
+
+def test__grid_search__frozen_transformer__pretrained_once(panel, small, monkeypatch):
+    X, y = panel
+    pretrained = TimeMAETransformer(**small).fit(X)
+    monkeypatch.setattr(TimeMAETransformer, "fit", None)  # any pre-training would fail
+    classifier = TimeMAEClassifier(FrozenEstimator(pretrained), max_epochs=1, random_state=0)
+    search = GridSearchCV(classifier, {"lr": [1e-3, 1e-2]}, cv=2, error_score="raise").fit(X, y)
+    assert search.best_estimator_.transformer_ is pretrained
+
+
+def test__cross_val_score__both__scores_of_two_folds(panel, small):
+    X, y = panel
+    pipeline = Pipeline([("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())])
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), max_epochs=1, random_state=0)
+    for estimator in (pipeline, classifier):
+        scores = cross_val_score(estimator, X, y, cv=2, error_score="raise")
+        assert ((scores >= 0.5) & (scores <= 1)).all()
+
+
+def test__pipeline_memory__grid_over_the_head__pretrained_once_a_fold(panel, small, tmp_path):
+    X, y = panel
+    steps = [("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())]
+    search = GridSearchCV(
+        Pipeline(steps, memory=str(tmp_path)), {"lr__C": [0.1, 1, 10]}, cv=2, error_score="raise"
+    ).fit(X, y)
+    cached = list(tmp_path.rglob("output.pkl"))
+    assert len(cached) == 3  # two folds and the refit
+    assert search.best_score_ > 0.5
+
+
+def test__sktime__pipelines__fit_and_predict(panel, small):
+    X, y = panel
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head", random_state=0)
+    for pipeline in (
+        make_sktime_pipeline(ExponentTransformer(), classifier),
+        ExponentTransformer() * classifier,
+        ExponentTransformer() * TimeMAETransformer(**small) * LogisticRegression(),
+    ):
+        assert pipeline.fit(X, y).predict(X).shape == (24,)
+
+
+def test__sktime__grid_search_on_multiindex__works(panel, small):
+    X, y = panel
+    frame = convert(X, "numpy3D", "pd-multiindex", as_scitype="Panel")
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head", random_state=0)
+    search = TSCGridSearchCV(classifier, {"transformer__mask_ratio": [0.3, 0.6]}, cv=2)
+    assert search.fit(frame, y).predict(frame).shape == (24,)
+
+
+def test__sktime__classification_benchmark__runs(panel, small, tmp_path):
+    from sklearn.metrics import accuracy_score
+    from sklearn.model_selection import KFold
+
+    benchmark = ClassificationBenchmark()
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head", random_state=0)
+    benchmark.add_estimator(classifier)
+    benchmark.add_task(lambda: panel, KFold(2), [accuracy_score])
+    results = benchmark.run(str(tmp_path / "results.csv"))
+    assert 0.5 <= float(results["accuracy_score_mean"].iloc[0]) <= 1
+
+
+def test__clone__fitted__unfitted_with_same_parameters(panel, small):
+    X, _ = panel
+    fitted = TimeMAETransformer(**small).fit(X)
+    for copy in (clone(fitted), fitted.clone()):
+        assert not copy.is_fitted
+        assert copy.get_params() == fitted.get_params()

@@ -1,0 +1,358 @@
+import math
+import pickle
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae.training import device as device_module
+
+METRICS = {"loss", "mrr", "mcc", "hit_rate", "ndcg", "distinct_codewords", "perplexity"}
+
+
+def test__history__one_row_an_epoch__all_metrics(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 3}).fit(X)
+    assert transformer.n_epochs_ == len(transformer.history_) == 3
+    assert [row["epoch"] for row in transformer.history_] == [1, 2, 3]
+    for row in transformer.history_:
+        assert set(row) >= METRICS | {"duration"}
+        assert all(math.isfinite(value) for value in row.values())
+        expected = transformer.mrr_weight * row["mrr"] + transformer.mcc_weight * row["mcc"]
+        assert row["loss"] == pytest.approx(expected, rel=1e-5)
+        assert 1 <= row["perplexity"] <= row["distinct_codewords"] + 1e-9
+        assert row["distinct_codewords"] <= 8
+
+
+def test__fit__more_epochs__pretext_is_learned(panel, small):
+    X, _ = panel
+    settings = {**small, "max_epochs": 60, "lr": 5e-3, "label_smoothing": 0.0}
+    transformer = TimeMAETransformer(**settings).fit(X)
+    first, last = transformer.history_[0], transformer.history_[-1]
+    assert last["loss"] < 0.9 * first["loss"]
+    assert last["ndcg"] > first["ndcg"]
+    assert transformer.reconstruction_metrics(X)["ndcg"] > first["ndcg"]
+
+
+def test__fitted_attributes__describe_panel_and_model(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    assert transformer.n_channels_in_ == 3
+    assert transformer.series_length_ == 40
+    assert transformer.transform(X).shape == (24, transformer.embedding_dim_)
+    assert transformer.device_ == torch.device("cpu")
+    embedding = transformer.transform(X).to_numpy()
+    np.testing.assert_allclose(embedding.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(embedding.std(0), 1, atol=1e-3)
+
+
+def test__standardize_off__raw_embeddings(panel, small):
+    X, _ = panel
+    raw = TimeMAETransformer(**small, standardize=False).fit_transform(X).to_numpy()
+    standard = TimeMAETransformer(**small).fit_transform(X).to_numpy()
+    np.testing.assert_allclose((raw - raw.mean(0)) / raw.std(0), standard, atol=1e-3)
+    assert np.abs(raw.mean(0)).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("pooling", "width"),
+    [("mean", 8), (("mean", "max", "std"), 24), (("min", "last"), 16), ("none", 80)],
+)
+def test__pooling__width_of_the_embedding(panel, small, pooling, width):
+    X, _ = panel
+    settings = {**small, "pooling": pooling, "pooling_layers": "last"}
+    transformer = TimeMAETransformer(**settings).fit(X)
+    assert transformer.embedding_dim_ == width
+    assert transformer.transform(X).shape == (24, width)
+
+
+def test__codewords__ids_in_range__every_codebook(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    ids = transformer.codewords(X)
+    assert ids.shape == (24, 10)
+    assert ids.dtype == np.int64
+    assert ids.min() >= 0 and ids.max() < 8
+    np.testing.assert_array_equal(ids, transformer.codewords(X))
+    with pytest.raises(ValueError, match="codebook=7"):
+        transformer.codewords(X, codebook=7)
+
+
+def test__random_state__same_same_other_other(panel, small):
+    X, _ = panel
+    first, second = (TimeMAETransformer(**small).fit_transform(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    other = TimeMAETransformer(**{**small, "random_state": 1}).fit_transform(X)
+    assert not np.allclose(first, other)
+    shared = np.random.RandomState(0)
+    third, fourth = (
+        TimeMAETransformer(**{**small, "random_state": shared}).fit_transform(X) for _ in range(2)
+    )
+    assert not np.allclose(third, fourth)
+
+
+def test__fit_and_transform__global_generators__untouched(panel, small):
+    X, y = panel
+    numpy_state = np.random.get_state
+    states = random.getstate(), numpy_state()[1].copy(), torch.get_rng_state()
+    settings = {**small, "random_state": None}
+    TimeMAEClassifier(TimeMAETransformer(**settings), max_epochs=1).fit(X, y).predict(X)
+    assert random.getstate() == states[0]
+    np.testing.assert_array_equal(numpy_state()[1], states[1])
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test__transform__batch_mates_and_batch_size__do_not_matter(panel, small, monkeypatch):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    together = transformer.transform(X).to_numpy()
+    alone = np.concatenate([transformer.transform(x[None]) for x in X])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(transformer.transform(X[::-1])[::-1], together, atol=1e-5)
+    monkeypatch.setattr("tsmae.training.loops._EMBEDDING_BATCH", 5)
+    np.testing.assert_allclose(transformer.transform(X), together, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------- training
+
+
+class Count(Callback):
+    def initialize(self):
+        self.epochs_ = self.batches_ = 0
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs_ += 1
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.batches_ += training
+
+
+def test__callbacks__of_the_user__are_called(panel, small):
+    X, _ = panel
+    count = Count()
+    settings = {**small, "max_epochs": 2, "batch_size": 10, "callbacks": [("count", count)]}
+    TimeMAETransformer(**settings).fit(X)
+    assert (count.epochs_, count.batches_) == (2, 6)
+
+
+class Interrupt(Callback):
+    """Raises what Ctrl-C raises, in the middle of an epoch and not from skorch's notify."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            step = net.step
+
+            def interrupted(batch):
+                raise KeyboardInterrupt
+
+            net.step = interrupted
+            self.step_ = step
+
+
+def test__ctrl_c__keeps_what_was_learned_and_warns(panel, small):
+    X, _ = panel
+    settings = {**small, "max_epochs": 50}
+    with pytest.warns(UserWarning, match="Interrupted in epoch 3 of 50"):
+        transformer = TimeMAETransformer(**settings, callbacks=[Interrupt()]).fit(X)
+    assert transformer.n_epochs_ == 2
+    two = TimeMAETransformer(**{**settings, "max_epochs": 2, "lr_schedule": None}).fit(X)
+    if small.get("lr_schedule") is None:
+        np.testing.assert_array_equal(transformer.transform(X), two.transform(X))
+    assert np.isfinite(transformer.transform(X)).all(axis=None)
+
+
+def test__verbose__bar_with_loss_and_time_left(panel, small, capsys):
+    X, _ = panel
+    TimeMAETransformer(**{**small, "max_epochs": 2}, verbose=1).fit(X)
+    shown = capsys.readouterr().err
+    assert "pre-training" in shown and "2/2" in shown and "train_loss=" in shown
+    TimeMAETransformer(**small).fit(X)
+    assert capsys.readouterr() == ("", "")
+
+
+def test__validation_fraction__held_out_loss_recorded_and_best_restored(panel, small):
+    X, _ = panel
+    settings = {**small, "max_epochs": 25, "lr": 0.05, "batch_size": 4, "lr_schedule": None}
+    transformer = TimeMAETransformer(**settings, validation_fraction=0.25, patience=2).fit(X)
+    valid = [row["valid_loss"] for row in transformer.history_]
+    best = int(np.argmin(valid)) + 1
+    assert len(valid) < 25
+    settings["max_epochs"] = best
+    stopped = TimeMAETransformer(**settings, validation_fraction=0.25, patience=2).fit(X)
+    np.testing.assert_allclose(stopped.transform(X), transformer.transform(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", None])
+def test__lr_schedule__changes_training(panel, small, schedule):
+    X, _ = panel
+    rates = []
+
+    class Record(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    settings = {**small, "max_epochs": 5, "batch_size": 6, "lr": 0.01, "lr_schedule": schedule}
+    TimeMAETransformer(**settings, callbacks=[Record()]).fit(X)
+    assert len(rates) == 20
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+    if schedule is None:
+        assert len(set(rates)) == 1
+    else:
+        assert rates[-1] < 1e-3
+    if schedule == "one_cycle":
+        assert rates[0] < 1e-3
+
+
+def test__precision_bfloat16__close_to_float32(panel, small):
+    X, _ = panel
+    settings = {**small, "max_epochs": 3}
+    exact = TimeMAETransformer(**settings).fit(X)
+    fast = TimeMAETransformer(**settings, precision="bfloat16").fit(X)
+    assert fast.history_[-1]["loss"] == pytest.approx(exact.history_[-1]["loss"], rel=0.05)
+    assert fast.history_[-1]["loss"] != exact.history_[-1]["loss"]
+    assert all(p.dtype == torch.float32 for p in fast.model_.parameters())
+
+
+# ---------------------------------------------------------------------------- encoder swap
+
+
+class Mixer(nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        self.gru = nn.GRU(d_model, d_model, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(x)[0]
+
+
+class PaddedMixer(Mixer):
+    def forward(self, x, padding_mask=None):
+        if padding_mask is not None:
+            x = x.masked_fill(padding_mask[..., None], 0.0)
+        return x + x.cumsum(1)
+
+
+def build_without_argument():
+    return Mixer(8)
+
+
+@pytest.mark.parametrize("build", [Mixer, build_without_argument, PaddedMixer])
+def test__encoder__any_module__trains_embeds_and_pickles(panel, small, build):
+    X, _ = panel
+    settings = {**small, "encoder": build, "max_epochs": 2}
+    transformer = TimeMAETransformer(**settings).fit(X)
+    fresh = TimeMAETransformer(**{**settings, "max_epochs": 0}).fit(X)
+    trained = dict(transformer.model_.backbone.encoder.named_parameters())
+    for name, start in fresh.model_.backbone.encoder.named_parameters():
+        assert build is PaddedMixer or not torch.equal(start, trained[name])
+    again = TimeMAETransformer(**settings).fit(X)
+    np.testing.assert_array_equal(transformer.transform(X), again.transform(X))
+    copy = pickle.loads(pickle.dumps(transformer))
+    np.testing.assert_array_equal(transformer.transform(X), copy.transform(X))
+
+
+def test__encoder__gaps__need_a_padding_mask(panel, small):
+    X, _ = panel
+    X = X.copy()
+    X[3, :, 20:] = np.nan
+    with pytest.raises(ValueError, match="padding_mask"):
+        TimeMAETransformer(**small, encoder=Mixer).fit(X)
+    assert np.isfinite(TimeMAETransformer(**small, encoder=PaddedMixer).fit_transform(X)).all(
+        axis=None
+    )
+
+
+def test__encoder__wrong_shape_or_type__clear_error(panel, small):
+    X, _ = panel
+    with pytest.raises(ValueError, match=r"must map \(B, N, d\) to the same shape"):
+        TimeMAETransformer(**small, encoder=lambda d: nn.Linear(d, d + 1)).fit(X)
+    with pytest.raises(TypeError, match=r"builds a torch\.nn\.Module"):
+        TimeMAETransformer(**small, encoder=lambda d: "bert").fit(X)
+
+
+# ---------------------------------------------------------------------------- device
+
+
+def test__device__by_name_or_object__same(panel, small):
+    X, _ = panel
+    expected = TimeMAETransformer(**small).fit_transform(X)
+    for device in ("cpu", torch.device("cpu"), "auto"):
+        transformer = TimeMAETransformer(**small, device=device).fit(X)
+        if transformer.device_.type == "cpu":
+            np.testing.assert_array_equal(transformer.transform(X), expected)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "tpu", "cpu:x"])
+def test__device__not_there__error_lists_what_is(panel, small, device):
+    X, _ = panel
+    with pytest.raises(ValueError, match=rf"device='{device}'.*'cpu'"):
+        TimeMAETransformer(**small, device=device).fit(X)
+    with pytest.raises(ValueError, match="device"):
+        TimeMAEClassifier(TimeMAETransformer(**small), device=device).fit(X, panel[1])
+
+
+def test__device__auto__prefers_cuda_then_mps(monkeypatch):
+    monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu", "mps"])
+    assert device_module.resolve_device("auto").type == "mps"
+    monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu", "cuda", "cuda:0"])
+    assert device_module.resolve_device("auto").type == "cuda"
+    assert device_module.resolve_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(ValueError, match="cuda:1"):
+        device_module.resolve_device("cuda:1")
+
+
+def test__pickle__fitted_on_cuda__loads_on_the_cpu_where_there_is_none(panel, small, monkeypatch):
+    """A fit on CUDA is faked: the recorded device, and what moving to the CPU would do."""
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there; the test on it covers this")
+    X, y = panel
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), max_epochs=1, random_state=0)
+    classifier.fit(X, y)
+    expected = classifier.predict_proba(X)
+    for estimator in (classifier, classifier.transformer_):
+        estimator.device_ = torch.device("cuda:1")
+    moved = []
+    to_cpu = nn.Module.cpu
+    monkeypatch.setattr(nn.Module, "cpu", lambda self: moved.append(self) or to_cpu(self))
+    data = pickle.dumps(classifier)
+    assert len(moved) == 3  # both modules of the transformer and the classifier's
+    assert classifier.model_ not in moved  # the fitted estimator itself stays where it is
+    with pytest.warns(UserWarning, match="was fitted on cuda:1, which is not available"):
+        loaded = pickle.loads(data)
+    assert loaded.device_ == loaded.transformer_.device_ == torch.device("cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test__cuda__fit_embeds_and_pickles_as_on_the_cpu(panel, small, tmp_path):
+    X, y = panel
+    transformer = TimeMAETransformer(**small, device="cuda").fit(X)
+    assert next(transformer.model_.parameters()).device.type == "cuda"
+    embedding = transformer.transform(X).to_numpy()
+    copy = pickle.loads(pickle.dumps(transformer))
+    np.testing.assert_array_equal(copy.transform(X), embedding)
+    transformer.save(tmp_path / "model")
+    loaded = TimeMAETransformer.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.transform(X), embedding)
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), device="cuda", max_epochs=2)
+    assert classifier.fit(X, y).predict(X).shape == (24,)
+
+
+@pytest.mark.slow
+def test__compile__same_as_eager_within_tolerance_and_pickles(panel, small):
+    X, _ = panel
+    settings = {**small, "dropout": 0.0, "max_epochs": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = TimeMAETransformer(**settings, compile=True).fit(X)
+    eager = TimeMAETransformer(**settings).fit(X)
+    np.testing.assert_allclose(compiled.transform(X), eager.transform(X), atol=0.05)
+    copy = pickle.loads(pickle.dumps(compiled))
+    np.testing.assert_array_equal(copy.transform(X), compiled.transform(X))

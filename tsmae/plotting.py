@@ -1,0 +1,143 @@
+"""Pictures of a fitted transformer. Needs matplotlib: ``pip install tsmae[plot]``.
+
+Each function draws with matplotlib's object interface and returns the Figure: nothing is
+shown, and no global state is touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CURVES = ("loss", "mrr", "mcc", "hit_rate", "ndcg", "distinct_codewords", "perplexity")
+_MANY_CLASSES = 10
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("tsmae.plotting needs matplotlib: pip install tsmae[plot]") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) -> Figure:
+    """Embeddings in two dimensions, coloured by label.
+
+    Parameters
+    ----------
+    embedding : (n, D) array or DataFrame
+    labels : (n,) array, optional
+    method : {"pca", "tsne"}, default="pca"
+        PCA is linear, quick and shows distances as they are; t-SNE shows neighbourhoods.
+    random_state : int, RandomState instance or None, default=0
+        Of t-SNE.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    embedding = np.asarray(embedding)
+    if method == "pca":
+        reduced = PCA(2)
+        plane = reduced.fit_transform(embedding)
+        share = reduced.explained_variance_ratio_
+        names = [f"component {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
+    elif method == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(embedding) - 1) / 3)
+        plane = TSNE(perplexity=perplexity, random_state=random_state).fit_transform(embedding)
+        names = ["t-SNE 1", "t-SNE 2"]
+    else:
+        raise ValueError(f"method={method!r} must be 'pca' or 'tsne'.")
+    figure = _figure(6, 5)
+    axes = figure.add_subplot()
+    if labels is None:
+        axes.scatter(*plane.T, s=12)
+    else:
+        labels = np.asarray(labels)
+        classes = np.unique(labels)
+        if len(labels) != len(embedding):
+            raise ValueError(f"labels has {len(labels)} entries for {len(embedding)} embeddings.")
+        from matplotlib import colormaps
+
+        colours = colormaps["tab10" if len(classes) <= _MANY_CLASSES else "gist_ncar"]
+        for i, label in enumerate(classes):
+            at = i if len(classes) <= _MANY_CLASSES else i / len(classes)
+            axes.scatter(*plane[labels == label].T, s=12, color=colours(at), label=str(label))
+        axes.legend(title="class", fontsize="small", ncols=1 + len(classes) // 16)
+    axes.set(xlabel=names[0], ylabel=names[1])
+    return figure
+
+
+def plot_history(history: list[dict]) -> Figure:
+    """Curves of pre-training: losses, codeword prediction, and the codebook's use.
+
+    Parameters
+    ----------
+    history : list of dict
+        `history_` of a fitted :class:`~tsmae.TimeMAETransformer`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not history:
+        raise ValueError("history is empty: the transformer was not pre-trained.")
+    curves = [name for name in _CURVES if any(row[name] for row in history)]
+    figure = _figure(3.2 * len(curves), 2.8)
+    for axes, name in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        for prefix, label in (("", "training"), ("valid_", "held out")):
+            if prefix + name in history[0]:
+                epochs = [row["epoch"] for row in history]
+                axes.plot(epochs, [row[prefix + name] for row in history], label=label)
+        axes.set(title=name.replace("_", " "), xlabel="epoch")
+        if f"valid_{name}" in history[0]:
+            axes.legend(fontsize="small")
+    return figure
+
+
+def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figure:
+    """Series with each window coloured by its codeword.
+
+    Parameters
+    ----------
+    transformer : fitted TimeMAETransformer
+    X : panel
+        A few series; each gets a row.
+    channel : int, default=0
+    codebook : int, default=0
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from tsmae._interop import read_panel
+
+    ids = transformer.codewords(X, codebook=codebook)
+    values = read_panel(X).values[:, channel]
+    length = transformer.config_.window_length
+    figure = _figure(9, 1.3 * len(values) + 0.4)
+    from matplotlib import colormaps
+
+    colours = colormaps["hsv"]
+    n_codewords = transformer.config_.n_codewords
+    rows = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, series, words in zip(rows, values, ids, strict=True):
+        axes.plot(np.arange(len(series)), series, color="black", linewidth=0.8)
+        for place, word in enumerate(words):
+            if word >= 0:
+                left = place * length - 0.5
+                # neighbouring ids get distant colours
+                colour = colours(word * 0.618 % 1 if n_codewords > 1 else 0)
+                axes.axvspan(left, left + length, color=colour, alpha=0.35, linewidth=0)
+        axes.set_yticks([])
+        axes.margins(x=0)
+    rows[-1].set_xlabel("time point")
+    return figure

@@ -245,6 +245,18 @@ def _read_frame(X: pd.DataFrame) -> Series:
     return Series(values, pd.RangeIndex(1), _names(X.columns))
 
 
+def _is_nested(X: pd.DataFrame) -> bool:
+    return any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0])
+
+
+def _is_flat(X: Any) -> bool:
+    """Whether X is pandas without a second level in index or cells."""
+    if not isinstance(X, (pd.Series, pd.DataFrame)) or isinstance(X.index, pd.MultiIndex):
+        return False
+    frame = X.to_frame() if isinstance(X, pd.Series) else X
+    return 0 not in frame.shape and not _is_nested(frame)
+
+
 def _check_columns(X: pd.DataFrame, name: str) -> None:
     if X.columns.has_duplicates:
         names = X.columns[X.columns.duplicated()].unique().tolist()
@@ -259,18 +271,6 @@ def _check_time(index: pd.Index, name: str) -> None:
             f"{index[:4].tolist()}. Call sort_index() first; if the rows are series and not "
             "time points, pass X.to_numpy()."
         )
-
-
-def _is_nested(X: pd.DataFrame) -> bool:
-    return any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0])
-
-
-def _is_flat(X: Any) -> bool:
-    """Whether X is pandas without a second level in index or cells."""
-    if not isinstance(X, (pd.Series, pd.DataFrame)) or isinstance(X.index, pd.MultiIndex):
-        return False
-    frame = X.to_frame() if isinstance(X, pd.Series) else X
-    return 0 not in frame.shape and not _is_nested(frame)
 
 
 def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
@@ -438,7 +438,7 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind in "OSU":
         values = _parse_objects(values, name)
     if values.dtype.kind == "c":
-        raise ValueError(f"{name} has dtype {values.dtype}: Complex data not supported.")
+        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}.")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
     with np.errstate(over="ignore"):  # becomes inf, which the caller reports

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import Callback
 
-from tsmae.nn import STATISTICS
+from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
 
 
@@ -65,7 +65,7 @@ TRANSFORMER = {
     "reconstruction_weight": _real(0),
     "spectral_weight": _real(0),
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
-    "pooling_layers": [StrOptions({"last", "all"})],
+    "pooling_layers": [StrOptions(set(LAYERS))],
     "standardize": ["boolean"],
     "encoder": [Callable, None],
     **TRAINING,

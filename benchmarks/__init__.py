@@ -1,0 +1,1 @@
+"""Benchmarks of tsmae: one command per table or figure, see ``benchmarks/README.md``."""

@@ -1,0 +1,125 @@
+"""Ablations: one thing changed at a time, at the paper's settings and at the defaults."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchmarks.cells import Cell
+from benchmarks.cli import Table, main
+from benchmarks.protocols import settings
+from benchmarks.reports import markdown, means, summary
+
+_OBJECTIVES = {
+    "MCC alone": {"mrr_weight": 0.0, "mcc_weight": 1.0},
+    "MRR alone": {"mrr_weight": 1.0, "mcc_weight": 0.0},
+    "MRR and MCC, weights 5 and 1": {"mrr_weight": 5.0, "mcc_weight": 1.0},
+    "MRR and MCC, layer-normalised targets": {
+        "mrr_weight": 5.0, "mcc_weight": 1.0, "mrr_target": "layer_norm",
+    },
+    "raw + spectral reconstruction alone": {
+        "mrr_weight": 0.0, "mcc_weight": 0.0, "reconstruction_weight": 1.0,
+        "spectral_weight": 1.0,
+    },
+    "raw + spectral reconstruction beside": {
+        "reconstruction_weight": 0.5, "spectral_weight": 0.5,
+    },
+}  # fmt: skip
+_LEARNED = {"tokenizer": "learned", "n_codebooks": 1}
+# what changes at both presets; each name begins with the group it is shown in
+COMMON = {
+    **{f"objective: {name}": change for name, change in _OBJECTIVES.items()},
+    "masks: per series": {"mask_per": "series"},
+    "masks: per batch": {"mask_per": "batch"},
+    **{f"mask ratio: {r}": {"mask_ratio": r} for r in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)},
+    **{f"window: {w}": {"window_length": w} for w in (4, 8, 16)},
+    **{f"codewords: {k}": {"n_codewords": k} for k in (48, 96, 192, 384, 768)},
+    **{f"d_model: {d}": {"d_model": d} for d in (64, 128, 256)},
+    "pooling: mean": {"pooling": "mean", "pooling_layers": "last"},
+    "pooling: mean‖max‖std": {"pooling": ["mean", "max", "std"], "pooling_layers": "last"},
+    "pooling: mean, all layers": {"pooling": "mean", "pooling_layers": "all"},
+    "pooling: mean‖max‖std, all layers": {
+        "pooling": ["mean", "max", "std"], "pooling_layers": "all",
+    },
+    "encoder: decoupled": {"decoupled": True},
+    "encoder: mask tokens inside": {"decoupled": False},
+    "encoder: BERT, random weights": {"encoder": "bert"},
+    "scaling: channel": {"scaling": "channel"},
+    "scaling: none": {"scaling": None},
+    "learning rate: constant": {"lr_schedule": None},
+    "learning rate: one cycle": {"lr_schedule": "one_cycle"},
+}  # fmt: skip
+CHANGES = {
+    "paper": {
+        **COMMON,
+        "codeword gradient: straight-through": {"codeword_gradient": True},
+        "codeword gradient: none": {"codeword_gradient": False},
+    },
+    "defaults": {
+        **COMMON,
+        "tokenizer: learned, straight-through": {**_LEARNED, "codeword_gradient": True},
+        "tokenizer: learned, no gradient": {**_LEARNED, "codeword_gradient": False},
+        **{
+            f"tokenizer: random projection, {g} codebooks": {
+                "tokenizer": "random_projection", "n_codebooks": g,
+            }
+            for g in (1, 2, 4, 8)
+        },
+        "stem: linear": {"stem": "linear"},
+        "stem: conv": {"stem": "conv"},
+        "window statistics: with": {"window_statistics": True},
+        "window statistics: without": {"window_statistics": False},
+        "block: released": {"block": "timemae"},
+        "block: pre-norm": {"block": "pre_norm"},
+        **{f"dropout: {p}": {"dropout": p} for p in (0.0, 0.1, 0.2)},
+    },
+}  # fmt: skip
+BASE = "as it is"
+_EPOCHS = 10
+
+
+def cells(options) -> list[Cell]:
+    return [
+        Cell(dataset, method, seed, settings(preset, **change), f"{preset}: {name}")
+        for dataset in options.datasets
+        for preset, changes in CHANGES.items()
+        for name, change in {BASE: {}, **changes}.items()
+        for method in ("FineZero", "FineLast")
+        for seed in options.seeds
+    ]
+
+
+def report(results: pd.DataFrame, options) -> str:
+    parts = [
+        f"Accuracy in % of the linear probe. One thing is changed at a time; FineZero is the "
+        f"untrained encoder with the same architecture and the same readout. Pre-training "
+        f"takes {options.epochs} epochs here, fewer than the presets', so that all rows can be "
+        "afforded: compare rows with each other, not with the main table."
+    ]
+    for dataset, part in results.groupby("dataset", sort=False):
+        for preset in CHANGES:
+            rows = part[part["label"].str.startswith(f"{preset}: ")]
+            rows = rows.assign(changed=rows["label"].str.removeprefix(f"{preset}: "))
+            table = summary(rows, ["changed"], "method")
+            numbers = means(rows, "changed", "method")
+            base = numbers["FineLast"].get(BASE)
+            table["to the base"] = (numbers["FineLast"] - base).map("{:+.2f}".format)
+            gain = numbers["FineLast"] - numbers["FineZero"]
+            table["to FineZero"] = gain.map("{:+.2f}".format)
+            table["CPU s"] = summary(rows, ["changed"], "method", "cpu_seconds", 0)["FineLast"]
+            table = table.replace("+nan", "")
+            parts += [f"## {dataset}, {preset}", markdown(table)]
+    return "\n\n".join(parts)
+
+
+TABLE = Table(
+    "ablations",
+    "Ablations",
+    ("HAR", "UWaveGestureLibrary"),
+    cells,
+    report,
+    quick_datasets=("UWaveGestureLibrary",),
+    epochs=_EPOCHS,
+)
+
+if __name__ == "__main__":
+    main(TABLE)

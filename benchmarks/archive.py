@@ -1,0 +1,142 @@
+"""The archive: UCR, UEA and sktime's bundled sets on their official splits."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from scipy.stats import studentized_range
+
+from benchmarks import data
+from benchmarks.cells import Cell
+from benchmarks.cli import Table, main
+from benchmarks.figures import save
+from benchmarks.protocols import settings
+from benchmarks.reports import markdown, means, summary
+
+METHODS = (
+    "FineZero", "FineLast", "FineAll", "MiniRocket + ridge", "MultiRocket + ridge", "1-NN DTW",
+)  # fmt: skip
+DATASETS = tuple(dict.fromkeys(data.UCR + data.UEA + data.BUNDLED))
+_MARGIN = 2.0  # points below FineZero that count as a loss worth naming
+
+
+def cells(options) -> list[Cell]:
+    deterministic = {"1-NN DTW"}
+    return [
+        Cell(dataset, method, seed, settings())
+        for dataset in options.datasets
+        for method in METHODS
+        for seed in (options.seeds[:1] if method in deterministic else options.seeds)
+    ]
+
+
+def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
+    """Mean rank of each column over the rows, 1 the best; ties share their mean rank."""
+    return accuracy.rank(axis=1, ascending=False).mean()
+
+
+def critical_difference(n_methods: int, n_datasets: int, alpha: float = 0.05) -> float:
+    """Difference of mean ranks beyond which two methods differ, by Nemenyi's test [1]_.
+
+    .. [1] J. Demšar. Statistical Comparisons of Classifiers over Multiple Data Sets.
+       JMLR 7, 2006.
+    """
+    quantile = studentized_range.ppf(1 - alpha, n_methods, np.inf) / math.sqrt(2)
+    return quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * n_datasets))
+
+
+def against(accuracy: pd.DataFrame, method: str, other: str) -> dict:
+    """Wins, ties and losses of a method against another, and its largest loss."""
+    gain = (accuracy[method] - accuracy[other]).dropna()
+    return {
+        "method": method,
+        "against": other,
+        "sets": len(gain),
+        "wins": int((gain > 0).sum()),
+        "ties": int((gain == 0).sum()),
+        "losses": int((gain < 0).sum()),
+        f"more than {_MARGIN:g} points below": int((gain < -_MARGIN).sum()),
+        "largest loss": f"{-gain.min():.2f} ({gain.idxmin()})" if (gain < 0).any() else "none",
+        "mean gain": f"{gain.mean():+.2f}" if len(gain) else "",
+    }
+
+
+def report(results: pd.DataFrame, options) -> str:
+    accuracy = means(results, "dataset", "method")
+    ucr = accuracy[accuracy.index.isin(data.UCR)]
+    ranked = accuracy.dropna(axis=1, how="all").dropna()
+    duels = [
+        against(part, method, other).items()
+        for part in (ucr, accuracy)
+        for method, other in (
+            ("FineLast", "FineZero"),
+            ("FineAll", "FineZero"),
+            ("FineLast", "MiniRocket + ridge"),
+            ("FineAll", "MiniRocket + ridge"),
+        )
+        if method in part and other in part and len(part[[method, other]].dropna())
+    ]
+    parts = [
+        "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
+        "embeddings of an untrained and of a pre-trained encoder; FineAll is TimeMAEClassifier "
+        "on the same pre-training; all at the library's defaults, the same for every set. The "
+        "peers take neither gaps nor unequal lengths: such series are interpolated linearly to "
+        "the longest length for them, and series shorter than 9 points to 9. 1-NN DTW only "
+        "where it is cheap, on one seed since it has none.",
+        _averages(accuracy, ucr),
+    ]
+    if duels:
+        parts.append(markdown(pd.DataFrame([dict(duel) for duel in duels])))
+    if len(ranked) > 1 and ranked.shape[1] > 2:
+        parts.append(_ranks(ranked, options))
+    return "\n\n".join([*parts, markdown(summary(results, ["dataset"], "method"))])
+
+
+def _averages(accuracy: pd.DataFrame, ucr: pd.DataFrame) -> str:
+    """Mean accuracy over the sets that all of the methods finished, 1-NN DTW apart."""
+    rows = {}
+    for name, part in (("UCR", ucr), ("all", accuracy)):
+        part = part.drop(columns="1-NN DTW", errors="ignore").dropna(axis=1, how="all").dropna()
+        rows[f"{name}: mean over {len(part)} sets"] = part.mean().map("{:.2f}".format)
+    return markdown(pd.DataFrame(rows).T.rename_axis("sets"))
+
+
+def _ranks(ranked: pd.DataFrame, options) -> str:
+    ranks = mean_ranks(ranked).sort_values()
+    difference = critical_difference(ranked.shape[1], len(ranked))
+    table = ranks.map("{:.2f}".format).rename("mean rank").to_frame().rename_axis("method")
+    picture = _diagram(ranked)
+    shown = save(picture, options.results / "archive_ranks.png")
+    return (
+        f"Mean ranks over the {len(ranked)} sets that every method finished; two methods differ "
+        f"(Nemenyi, 5 %) if their mean ranks differ by more than {difference:.2f}.\n\n"
+        f"{markdown(table)}\n\n{shown}"
+    )
+
+
+def _diagram(ranked: pd.DataFrame) -> plt.Figure:
+    from sktime.benchmarking.critical_difference import plot_critical_difference
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure, _ = plot_critical_difference(
+            ranked.to_numpy(), list(ranked.columns), is_errors=False, return_fig=True
+        )
+    return figure
+
+
+TABLE = Table(
+    "archive",
+    "The archive",
+    DATASETS,
+    cells,
+    report,
+    quick_datasets=("ECG200", "Plane", "Trace", "Libras", "GunPoint", "JapaneseVowels"),
+)
+
+if __name__ == "__main__":
+    main(TABLE)

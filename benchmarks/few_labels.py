@@ -1,0 +1,72 @@
+"""Accuracy from few labels: pre-training sees all series, classifiers only some labels."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from benchmarks import data
+from benchmarks.cells import Cell
+from benchmarks.cli import Table, main
+from benchmarks.figures import save
+from benchmarks.protocols import settings
+from benchmarks.reports import markdown, summary
+
+FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
+METHODS = ("FineZero", "FineLast", "FineAll", "MiniRocket + ridge")
+
+
+def cells(options) -> list[Cell]:
+    return [
+        Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
+        for dataset in options.datasets
+        for method in METHODS
+        for fraction in FRACTIONS
+        for seed in options.seeds
+    ]
+
+
+def report(results: pd.DataFrame, options) -> str:
+    results = results.rename(columns={"label": "labels"})
+    pictures = [
+        save(_curve(dataset, part), options.results / f"few_labels_{dataset}.png")
+        for dataset, part in results.groupby("dataset", sort=False)
+    ]
+    return "\n\n".join(
+        [
+            "Accuracy in % by share of labels. Each seed draws its own labels, stratified and "
+            "at least one of each class; every method gets the same draw. FineLast and FineAll "
+            "are pre-trained on all training series without labels, at the library's defaults; "
+            "FineZero is the linear probe on the same encoder untrained.",
+            markdown(summary(results, ["dataset", "method"], "labels")),
+            "Macro F1 in %:",
+            markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),
+            "CPU seconds, pre-training included:",
+            markdown(summary(results, ["dataset", "method"], "labels", "cpu_seconds", 0)),
+            *pictures,
+        ]
+    )
+
+
+def _curve(dataset: str, results: pd.DataFrame) -> plt.Figure:
+    figure, axes = plt.subplots(figsize=(5.5, 4))
+    fractions = [float(label.rstrip("%")) for label in results["labels"]]
+    done = results.assign(fraction=fractions)[results["status"] == "ok"]
+    for method, part in done.groupby("method", sort=False):
+        accuracy = part.groupby("fraction")["accuracy"].agg(["mean", "std"]).fillna(0.0)
+        axes.errorbar(
+            accuracy.index, accuracy["mean"], accuracy["std"], marker="o", capsize=3, label=method
+        )
+    axes.set(xscale="log", xlabel="labels (%)", ylabel="accuracy (%)", title=dataset)
+    ticks = [100 * fraction for fraction in FRACTIONS]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.grid(alpha=0.3)
+    if len(done):
+        axes.legend()
+    return figure
+
+
+TABLE = Table("few_labels", "Accuracy from few labels", data.PAPER, cells, report)
+
+if __name__ == "__main__":
+    main(TABLE)

@@ -1,0 +1,447 @@
+"""How a number is made: the paper's protocols and the peers, each from a cell.
+
+Nothing here chooses anything on test data: the test part is embedded or predicted once, at
+the end. Pre-trained encoders are kept in a folder and shared by all cells that need the same
+one; the CPU seconds that a cell reports include the pre-training, wherever it was done.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import tsmae
+from benchmarks import data
+from benchmarks.cells import Cell, Skipped, digest, peak_memory_mb
+from benchmarks.damage import damage, repair
+from benchmarks.encoders import ENCODERS, Transferred
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
+
+ENCODER_FOLDER = "TSMAE_BENCH_ENCODERS"  # environment variable: where encoders are kept
+
+PROBE_C = 1.0  # scikit-learn's default: nothing is tuned unless a cell says probe="cv"
+_PROBE_CS = (0.01, 0.1, 1.0, 10.0)
+_N_FOLDS = 3
+_RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
+_DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
+_ROCKET_POINTS = 9  # length of a MiniRocket kernel
+_IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
+# settings that change nothing: cells with and without them are one
+_NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}
+# what a random encoder and its readout depend on; the rest is the pretext task's
+_OF_THE_ENCODER = {
+    "window_length", "d_model", "n_heads", "n_layers", "dropout", "block", "stem",
+    "window_statistics", "scaling", "pooling", "pooling_layers", "standardize", "encoder",
+    "precision",
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------ cells
+
+
+def settings(preset: str = "defaults", **transformer) -> dict:
+    """Settings of a cell: a preset by name, with some of the transformer's parameters changed.
+
+    Parameters
+    ----------
+    preset : {"defaults", "paper"}
+    **transformer
+        JSON values; ``encoder`` is a name in :data:`benchmarks.encoders.ENCODERS`.
+    """
+    if preset == "paper":
+        return {
+            "transformer": {**presets.PAPER, **transformer},
+            "classifier": dict(presets.PAPER_FINE_TUNING),
+        }
+    return {"transformer": transformer, "classifier": {}}
+
+
+def key(cell: Cell) -> str:
+    """Identity of a cell: data set, method, seed and all settings that the method reads.
+
+    Parameters left at their default count with that default, so that a changed default runs
+    the cell anew.
+    """
+    resolved = {
+        name: value
+        for name, value in cell.settings.items()
+        if name not in ("transformer", "classifier") and value != _NEUTRAL.get(name)
+    }
+    if cell.method not in PEERS:
+        resolved["transformer"] = _defaults(TimeMAETransformer) | _transformer(cell)
+    if cell.method in FINE_TUNED:
+        resolved["classifier"] = _defaults(TimeMAEClassifier) | cell.settings.get("classifier", {})
+    return digest([cell.dataset, cell.method, cell.seed, resolved])
+
+
+def measure(cell: Cell) -> dict:
+    """Run a cell: see :data:`METHODS`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return METHODS[cell.method](cell)
+
+
+def dataset_of(cell: Cell) -> data.Dataset:
+    """The data of a cell: loaded, cut, damaged and repaired as its settings say."""
+    wanted = cell.settings
+    dataset = data.load(cell.dataset)
+    if wanted.get("part") == "validation":
+        dataset = dataset.validation(cell.seed)
+    if "cut" in wanted:
+        dataset = dataset.cut(wanted["cut"])
+    if wanted.get("missing"):
+        kind, share = wanted["damage"], wanted["missing"]
+        dataset = dataset._replace(
+            X_train=damage(dataset.X_train, kind, share, 2 * cell.seed),
+            X_test=damage(dataset.X_test, kind, share, 2 * cell.seed + 1),
+        )
+    if "repair" in wanted:
+        shortest = int(data.lengths(dataset.X_train).min())
+        dataset = dataset._replace(
+            X_train=repair(dataset.X_train, wanted["repair"], shortest),
+            X_test=repair(dataset.X_test, wanted["repair"], shortest),
+        )
+    return dataset
+
+
+def labelled(cell: Cell, dataset: data.Dataset) -> np.ndarray:
+    """Indices of the training series whose labels the cell may use."""
+    fraction = cell.settings.get("labels", 1.0)
+    if fraction == 1.0:
+        return np.arange(len(dataset.y_train))
+    return data.draw_labels(dataset.y_train, fraction, cell.seed)
+
+
+def _transformer(cell: Cell) -> dict:
+    """The transformer's parameters that count for the cell's method."""
+    parameters = cell.settings.get("transformer", {})
+    if cell.method in UNTRAINED:
+        resolved = _defaults(TimeMAETransformer)
+        pretext = {k: v for k, v in resolved.items() if k not in _OF_THE_ENCODER}
+        return {**parameters, **pretext, "max_epochs": 0}
+    return dict(parameters)
+
+
+def _defaults(estimator: type) -> dict:
+    parameters = estimator().get_params(deep=False)
+    return {k: v for k, v in parameters.items() if k not in _IRRELEVANT}
+
+
+# ------------------------------------------------------------------ pre-training
+
+
+class Clock:
+    """CPU and wall seconds of a ``with`` block; of all its threads, not of child processes."""
+
+    def __enter__(self) -> Clock:
+        self.wall, self.cpu = -time.perf_counter(), -time.process_time()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+
+def build(parameters: dict, seed: int, encoder: Callable | None = None) -> TimeMAETransformer:
+    """A transformer from JSON parameters."""
+    parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    name = parameters.pop("encoder", None)
+    return TimeMAETransformer(
+        **parameters, encoder=encoder or ENCODERS.get(name), random_state=seed
+    )
+
+
+def pretrained(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransformer, dict]:
+    """A transformer fitted to X, from the folder of encoders if it is there already.
+
+    Returns
+    -------
+    transformer : TimeMAETransformer
+    cost : dict
+        ``pretrain_cpu_seconds``, ``pretrain_wall_seconds`` and ``peak_memory_mb`` of the fit.
+    """
+    folder = Path(os.environ.get(ENCODER_FOLDER, "out/encoders"))
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = _defaults(TimeMAETransformer) | parameters
+    panel = hashlib.sha256(np.ascontiguousarray(X)).hexdigest()
+    path = folder / f"{digest([resolved, panel, seed, _code()])}.pickle"
+    with FileLock(f"{path}.lock"):  # two cells that need one encoder train it once
+        if path.exists():
+            with open(path, "rb") as file:
+                return pickle.load(file)
+        transformer = build(parameters, seed)
+        with Clock() as clock:
+            transformer.fit(X)
+        cost = {
+            "pretrain_cpu_seconds": round(clock.cpu, 3),
+            "pretrain_wall_seconds": round(clock.wall, 3),
+            "peak_memory_mb": round(peak_memory_mb()),
+        }
+        partial = path.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            pickle.dump((transformer, cost), file)
+        partial.replace(path)
+    return transformer, cost
+
+
+@functools.cache
+def _code() -> str:
+    """Digest of tsmae's code without comments and layout: an encoder of other code is stale."""
+    root = Path(tsmae.__file__).parent
+    trees = [ast.dump(ast.parse(path.read_text())) for path in sorted(root.rglob("*.py"))]
+    return digest(trees)
+
+
+def _random(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransformer, dict]:
+    transformer = build({**parameters, "max_epochs": 0}, seed)
+    with Clock() as clock:
+        transformer.fit(X)
+    return transformer, {"pretrain_cpu_seconds": round(clock.cpu, 3)}
+
+
+# ------------------------------------------------------------------ protocols
+
+
+def fine_zero(cell: Cell) -> dict:
+    """FineZero: a linear probe on a random encoder."""
+    return _linear_probe(cell, _random)
+
+
+def fine_last(cell: Cell) -> dict:
+    """FineLast: a linear probe on the pre-trained encoder."""
+    return _linear_probe(cell, pretrained)
+
+
+def fine_zero_plus(cell: Cell) -> dict:
+    """FineZero+: a random encoder, all of it trained on labels."""
+    dataset = dataset_of(cell)
+    return _fine_tune(cell, dataset, *_random(_transformer(cell), dataset.X_train, cell.seed))
+
+
+def fine_all(cell: Cell) -> dict:
+    """FineAll: the pre-trained encoder, all of it trained on labels."""
+    dataset = dataset_of(cell)
+    return _fine_tune(cell, dataset, *pretrained(_transformer(cell), dataset.X_train, cell.seed))
+
+
+def transfer(cell: Cell) -> dict:
+    """The visible encoder pre-trained on another set, all of it trained on labels.
+
+    Windows, their embedding and the positions are new, for channels and length differ;
+    ``settings["source"]`` is the other set, or None for an encoder of random weights that is
+    treated alike.
+    """
+    dataset, parameters = dataset_of(cell), _transformer(cell)
+    if cell.settings["source"] is None:
+        source, cost = _random(parameters, dataset.X_train, cell.seed)
+    else:
+        source_cell = cell._replace(dataset=cell.settings["source"])
+        source, cost = pretrained(parameters, dataset_of(source_cell).X_train, cell.seed)
+    transformer = build({**parameters, "max_epochs": 0}, cell.seed, encoder=Transferred(source))
+    transformer.fit(dataset.X_train)
+    return _fine_tune(cell, dataset, transformer, cost)
+
+
+def linear_probe(n: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "fixed"):
+    """Standardise, then logistic regression.
+
+    Parameters
+    ----------
+    n : int
+        Labelled series.
+    groups : (n,) array or None
+        Kept apart by the folds.
+    y : (n,) array
+    kind : {"fixed", "cv"}
+        Regularisation as it is, or chosen by cross-validation on these labels; with fewer
+        than three series of a class it stays fixed.
+    """
+    smallest = np.unique(y, return_counts=True)[1].min()
+    if kind == "fixed" or smallest < _N_FOLDS:
+        classifier = LogisticRegression(C=PROBE_C, max_iter=1000)
+    else:
+        folds = StratifiedKFold(_N_FOLDS) if groups is None else GroupKFold(_N_FOLDS)
+        splits = list(folds.split(np.zeros(n), y, groups))
+        classifier = LogisticRegressionCV(
+            Cs=_PROBE_CS,
+            cv=splits,
+            scoring="accuracy",
+            max_iter=1000,
+            l1_ratios=(0,),
+            use_legacy_attributes=False,
+        )
+    return make_pipeline(StandardScaler(), classifier)
+
+
+def _linear_probe(cell: Cell, encode: Callable) -> dict:
+    dataset = dataset_of(cell)
+    transformer, cost = encode(_transformer(cell), dataset.X_train, cell.seed)
+    rows = labelled(cell, dataset)
+    y = dataset.y_train[rows]
+    groups = None if dataset.groups_train is None else dataset.groups_train[rows]
+    with Clock() as fitting:
+        embeddings = transformer.transform(dataset.X_train[rows])
+        probe = linear_probe(len(rows), groups, y, cell.settings.get("probe", "fixed"))
+        probe.fit(embeddings, y)
+    with Clock() as predicting:
+        embeddings = transformer.transform(dataset.X_test)
+        predicted = probe.predict(embeddings)
+    return {
+        **_result(dataset, rows, predicted, cost, fitting, predicting),
+        "n_epochs": transformer.n_epochs_,
+        "embedding_dim": transformer.embedding_dim_,
+    }
+
+
+def _fine_tune(
+    cell: Cell, dataset: data.Dataset, transformer: TimeMAETransformer, cost: dict
+) -> dict:
+    rows = labelled(cell, dataset)
+    classifier = TimeMAEClassifier(
+        FrozenEstimator(transformer),
+        **{"fine_tune": "all"} | cell.settings.get("classifier", {}),
+        random_state=cell.seed,
+    )
+    with Clock() as fitting:
+        classifier.fit(dataset.X_train[rows], dataset.y_train[rows])
+    with Clock() as predicting:
+        predicted = classifier.predict(dataset.X_test)
+    return {
+        **_result(dataset, rows, predicted, cost, fitting, predicting),
+        "n_epochs": transformer.n_epochs_,
+    }
+
+
+def _result(
+    dataset: data.Dataset,
+    rows: np.ndarray,
+    predicted: np.ndarray,
+    cost: dict,
+    fitting: Clock,
+    predicting: Clock,
+) -> dict:
+    """What every method reports; `cpu_seconds` is the whole, pre-training included."""
+    return {
+        "accuracy": round(100 * accuracy_score(dataset.y_test, predicted), 4),
+        "macro_f1": round(100 * f1_score(dataset.y_test, predicted, average="macro"), 4),
+        "cpu_seconds": round(
+            cost.get("pretrain_cpu_seconds", 0.0) + fitting.cpu + predicting.cpu, 3
+        ),
+        **cost,
+        "fit_cpu_seconds": round(fitting.cpu, 3),
+        "predict_cpu_seconds": round(predicting.cpu, 3),
+        "n_labelled": len(rows),
+        "n_train": len(dataset.X_train),
+        "n_test": len(dataset.X_test),
+        "n_channels": dataset.X_train.shape[1],
+        "n_points": dataset.X_train.shape[2],
+        "n_classes": len(np.unique(dataset.y_train)),
+    }
+
+
+# ------------------------------------------------------------------ peers
+
+
+def _rectangular(X: np.ndarray, n_points: int) -> tuple[np.ndarray, str]:
+    """Input for a peer that takes neither gaps nor unequal lengths, and what was done."""
+    if n_points == X.shape[2] and not np.isnan(X).any():
+        return X, "as it is"
+    return data.resample(X, n_points), f"interpolated linearly to {n_points} points"
+
+
+def _peer(cell: Cell, classifier) -> dict:
+    dataset = dataset_of(cell)
+    n_points = max(dataset.X_train.shape[2], _ROCKET_POINTS)
+    if cell.method == "1-NN DTW":
+        _skip_if_slow(dataset)
+    rows = labelled(cell, dataset)
+    X, peer_input = _rectangular(dataset.X_train[rows], n_points)
+    X_test = _rectangular(dataset.X_test, n_points)[0]
+    # compiling is not the method's cost
+    few = X[np.arange(8) % len(X)]
+    classifier.fit(few, np.arange(8) % 2)
+    classifier.predict(few)
+    with Clock() as fitting:
+        classifier.fit(X, dataset.y_train[rows])
+    with Clock() as predicting:
+        predicted = classifier.predict(X_test)
+    return {
+        **_result(dataset, rows, predicted, {}, fitting, predicting),
+        "peer_input": peer_input,
+    }
+
+
+def _skip_if_slow(dataset: data.Dataset) -> None:
+    n_channels, n_points = dataset.X_train.shape[1:]
+    n_operations = len(dataset.X_train) * len(dataset.X_test) * n_channels * n_points**2
+    if n_operations > _DTW_OPERATIONS:
+        raise Skipped(f"{n_operations:.0e} operations, more than {_DTW_OPERATIONS:.0e}")
+
+
+def mini_rocket(cell: Cell) -> dict:
+    """MiniRocket (10,000 kernels) and ridge, of sktime and scikit-learn."""
+    from sktime.transformations.rocket import MiniRocketMultivariate
+
+    return _peer(cell, _RocketRidge(MiniRocketMultivariate(random_state=cell.seed)))
+
+
+def multi_rocket(cell: Cell) -> dict:
+    """MultiRocket (50,000 features) and ridge, of sktime and scikit-learn."""
+    from sktime.transformations.rocket import MultiRocketMultivariate
+
+    return _peer(cell, _RocketRidge(MultiRocketMultivariate(random_state=cell.seed)))
+
+
+def nearest_neighbour(cell: Cell) -> dict:
+    """The nearest neighbour under dynamic time warping, of sktime."""
+    from sktime.classification.distance_based import KNeighborsTimeSeriesClassifier
+
+    return _peer(cell, KNeighborsTimeSeriesClassifier(n_neighbors=1, distance="dtw"))
+
+
+class _RocketRidge:
+    """A sktime transformer and ridge; scikit-learn's pipeline cannot hold sktime's estimators."""
+
+    def __init__(self, transformer):
+        self.transformer = transformer
+        self.ridge = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_RIDGE_ALPHAS))
+
+    def fit(self, X, y):
+        X = X.astype(np.float64)  # sktime's MultiRocket takes nothing else
+        self.ridge.fit(self.transformer.fit(X).transform(X).to_numpy(), y)
+        return self
+
+    def predict(self, X):
+        return self.ridge.predict(self.transformer.transform(X.astype(np.float64)).to_numpy())
+
+
+METHODS: dict[str, Callable[[Cell], dict]] = {
+    "FineZero": fine_zero,
+    "FineZero+": fine_zero_plus,
+    "FineLast": fine_last,
+    "FineAll": fine_all,
+    "Transfer": transfer,
+    "MiniRocket + ridge": mini_rocket,
+    "MultiRocket + ridge": multi_rocket,
+    "1-NN DTW": nearest_neighbour,
+}
+UNTRAINED = {"FineZero", "FineZero+"}
+FINE_TUNED = {"FineZero+", "FineAll", "Transfer"}
+PEERS = {"MiniRocket + ridge", "MultiRocket + ridge", "1-NN DTW"}

@@ -1,0 +1,343 @@
+"""Every table on made-up data: it runs, and holds what it should."""
+
+import argparse
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import (
+    ablations,
+    accuracy_per_second,
+    archive,
+    cli,
+    few_labels,
+    goals,
+    main_table,
+    pictures,
+    protocols,
+    quick,
+    ragged,
+    reports,
+    speed,
+    timing,
+    transfer,
+)  # fmt: skip
+from benchmarks.cells import NOT_RUN, Cell
+from benchmarks.encoders import ENCODERS
+from tsmae import TimeMAETransformer, presets
+
+OURS = ["--methods", "FineZero", "FineLast", "FineZero+", "FineAll", "Transfer"]
+
+
+def shown(tmp_path, name):
+    return (tmp_path / f"{name}.md").read_text()
+
+
+def test__main_table__protocols_presets_and_published_rows(options, tmp_path):
+    results = cli.main(main_table.TABLE, [*options, "--datasets", "HAR", *OURS])
+    assert (results["status"] == "ok").all()
+    assert len(results) == 8
+    assert results["accuracy"].between(0, 100).all()
+    assert results["macro_f1"].between(0, 100).all()
+    tuned = results[results["method"] == "FineAll"]
+    assert (tuned["cpu_seconds"] > tuned["pretrain_cpu_seconds"]).all()
+    text = shown(tmp_path, "main_table")
+    assert "| TimeMAE, FineLast | published | 91.31 | 19.25 |" in text
+    assert "not run here" in text and "PhonemeSpectra" in text
+    row = results.query("method == 'FineLast' and label == 'paper'").iloc[0]
+    assert f"| FineLast | paper | {row['accuracy']:.2f} (1) |" in text
+    csv = pd.read_csv(tmp_path / "main_table.csv")
+    assert csv["accuracy"].tolist() == results["accuracy"].tolist()
+
+
+def test__few_labels__share_of_labels_reaches_the_classifier(options, tmp_path):
+    results = cli.main(
+        few_labels.TABLE, [*options, "--datasets", "HAR", "--methods", "FineZero", "FineLast"]
+    )
+    drawn = results[results["method"] == "FineLast"].set_index("label")["n_labelled"]
+    assert drawn.to_dict() == {"1%": 3, "5%": 3, "10%": 3, "50%": 9, "100%": 18}
+    assert (results["n_train"] == 18).all()
+    assert "| dataset | method | 1% | 5% | 10% | 50% | 100% |" in shown(tmp_path, "few_labels")
+    assert (tmp_path / "few_labels_HAR.png").stat().st_size > 1000
+
+
+def test__transfer__takes_other_channels_and_lengths(options, tmp_path):
+    results = cli.main(transfer.TABLE, [*options, "--datasets", "Flat", *OURS])
+    assert (results["status"] == "ok").all()
+    assert "| from scratch | from HAR | from the panel itself |" in shown(tmp_path, "transfer")
+
+
+def test__transferred__encoder__starts_from_the_source_weights():
+    from benchmarks.encoders import Transferred
+
+    rng = np.random.default_rng(0)
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    source = TimeMAETransformer(**small, random_state=0).fit(rng.normal(size=(6, 3, 32)))
+    target = TimeMAETransformer(
+        **{**small, "max_epochs": 0}, encoder=Transferred(source), random_state=1
+    ).fit(rng.normal(size=(6, 1, 40)))
+    ours = target.model_.backbone.encoder.module.encoder.state_dict()
+    theirs = source.model_.backbone.encoder.state_dict()
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    assert len(ours) == len(theirs) > 0
+
+
+def test__ablations__every_change__is_a_parameter_and_changes_something_somewhere():
+    known = TimeMAETransformer().get_params(deep=False)
+    for preset, changes in ablations.CHANGES.items():
+        base = known | (presets.PAPER if preset == "paper" else {})
+        groups = {}
+        for name, change in changes.items():
+            assert set(change) <= set(known), name
+            assert change.get("encoder") in {None, *ENCODERS}
+            differs = any(base[k] != (tuple(v) if isinstance(v, list) else v)
+                          for k, v in change.items())  # fmt: skip
+            groups[name.split(":")[0]] = groups.get(name.split(":")[0], False) or differs
+        assert all(groups.values()), groups
+
+
+def test__ablations__rows_beside_their_random_encoder(options, tmp_path, monkeypatch):
+    few = ("pooling: mean", "encoder: mask tokens inside", "masks: per batch")
+    changes = {p: {n: c[n] for n in few} for p, c in ablations.CHANGES.items()}
+    monkeypatch.setattr(ablations, "CHANGES", changes)
+    results = cli.main(ablations.TABLE, [*options, "--datasets", "Flat"])
+    assert (results["status"] == "ok").all()
+    text = shown(tmp_path, "ablations")
+    assert "## Flat, paper" in text and "## Flat, defaults" in text
+    assert re.search(r"\| as it is \| \d+\.\d+ \(1\) \| \d+\.\d+ \(1\) \| \+0\.00 \|", text)
+
+
+def test__archive__peers_ranks_and_duels(options, tmp_path):
+    pytest.importorskip("numba")
+    results = cli.main(archive.TABLE, [*options, "--datasets", "HAR", "Flat", "Ragged"])
+    assert (results["status"] == "ok").all(), results[["dataset", "method", "error"]]
+    text = shown(tmp_path, "archive")
+    assert "largest loss" in text and "mean rank" in text
+    assert (tmp_path / "archive_ranks.png").exists()
+    peers = results[results["method"] == "MiniRocket + ridge"].set_index("dataset")
+    assert peers.loc["Ragged", "peer_input"] == "interpolated linearly to 32 points"
+    assert peers.loc["HAR", "peer_input"] == "as it is"
+    assert peers.loc["HAR", "accuracy"] > 80
+
+
+def test__ragged__native_against_the_fixes(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(ragged, "RAGGED", ("Ragged",))
+    monkeypatch.setattr(ragged, "SHARES", (0.3,))
+    results = cli.main(ragged.TABLE, [*options, "--datasets", "Ragged", "HAR"])
+    assert (results["status"] == "ok").all(), results["error"].dropna().tolist()
+    text = shown(tmp_path, "ragged")
+    assert "native - best fix" in text
+    assert "HAR, 30% missing, blocks" in text and "Ragged, unequal lengths" in text
+
+
+def test__timing__growth_with_each_size(options, tmp_path, monkeypatch):
+    ranges = {"n": (8, 16), "T": (32, 64), "C": (1, 2), "d": (8, 16)}
+    monkeypatch.setattr(timing, "_RANGES", {"quick": ranges})
+    monkeypatch.setattr(timing, "_BASE", {"n": 8, "T": 32, "C": 1, "d": 8})
+    results = cli.main(timing.TABLE, options)
+    assert (results["status"] == "ok").all()
+    assert (results["transform_cpu_seconds"] > 0).all()
+    assert "| exponent in |" in shown(tmp_path, "timing")
+
+
+def test__exponent__of_a_power_law():
+    sizes = np.array([1.0, 2, 4, 8, 16])
+    assert timing.exponent(sizes, 3 * sizes**1.5) == pytest.approx(1.5)
+
+
+def test__speed__step_and_transform_against_their_products(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_BATCH", 4)
+    wanted = ["--methods", "step", "transform", "profile", "--threads", "1"]
+    results = cli.main(speed.TABLE, [*options, *wanted])
+    assert (results["status"] == "ok").all(), results["error"].dropna().tolist()
+    timed = results[results["method"] != "profile"]
+    assert (timed["ratio"] > 0).all() and (timed["gflop"] > 0).all()
+    text = shown(tmp_path, "speed")
+    assert "products alone" in text and "addmm" in text
+
+
+def test__matrix_products__of_a_linear_layer_and_attention__known_counts():
+    import torch
+
+    layer = torch.nn.Linear(6, 5)
+    x = torch.randn(2, 3, 6)
+    assert dict(speed.matrix_products(layer, x)) == {(1, 6, 6, 5): 1}
+
+    def trained(x):
+        layer(x).sum().backward()
+
+    # forward, and the gradient of the weight
+    assert dict(speed.matrix_products(trained, x)) == {(1, 6, 6, 5): 1, (1, 5, 6, 6): 1}
+    q, k = torch.randn(2, 4, 7, 8), torch.randn(2, 4, 9, 8)
+    with torch.inference_mode():
+        found = speed.matrix_products(torch.nn.functional.scaled_dot_product_attention, q, k, k)
+    assert dict(found) == {(8, 7, 8, 9): 1, (8, 7, 9, 8): 1}
+    found = speed.matrix_products(torch.nn.Conv1d(3, 5, 4, 4), torch.randn(2, 3, 16))
+    assert dict(found) == {(1, 8, 12, 5): 1}
+
+
+def test__accuracy_per_second__shortest_fit_that_passes():
+    results = pd.DataFrame(
+        {
+            "status": "ok",
+            "method": "FineLast",
+            "label": ["defaults, 1", "defaults, 1", "defaults, 2", "defaults, 2", "paper, 1"],
+            "accuracy": [90.0, 94.0, 93.0, 93.0, 99.0],
+            "pretrain_cpu_seconds": [10.0, 12.0, 20.0, 22.0, 1.0],
+        }
+    )
+    assert accuracy_per_second.seconds_to(results, 92.0, "defaults") == 11.0
+    assert accuracy_per_second.seconds_to(results, 92.5, "defaults") == 21.0
+    assert accuracy_per_second.seconds_to(results, 95.0, "defaults") is None
+
+
+def test__accuracy_per_second__table_and_curve(options, tmp_path):
+    results = cli.main(accuracy_per_second.TABLE, [*options, "--methods", "FineZero", "FineLast"])
+    assert (results["status"] == "ok").all()
+    assert "until the probe passes 91.31 %" in shown(tmp_path, "accuracy_per_second")
+    assert (tmp_path / "accuracy_per_second_HAR.png").exists()
+
+
+def test__pictures__three_for_each_preset(options, tmp_path):
+    cli.main(pictures.TABLE, [*options, "--datasets", "Ragged"])
+    assert len(list(tmp_path.glob("pictures_Ragged_*.png"))) == 6
+    assert "## Ragged, paper" in shown(tmp_path, "pictures")
+
+
+def test__goals__nothing_stored__all_not_run(options, tmp_path):
+    cli.main(goals.TABLE, [*options, "--report-only"])
+    text = shown(tmp_path, "goals")
+    assert "| HAR, linear probe, 1% of labels, % | ≥ 92.5 | not run |  |" in text
+    assert not (tmp_path / "cells.jsonl").exists()
+
+
+def test__goals__read_from_the_cells_of_the_tables(options, tmp_path):
+    ran = cli.main(few_labels.TABLE, [*options, "--datasets", "HAR", "--methods", "FineLast"])
+    cli.main(goals.TABLE, [*options, "--report-only"])
+    accuracy = ran.loc[ran["label"] == "1%", "accuracy"].item()
+    verdict = "yes" if accuracy >= 92.5 else "no"
+    text = shown(tmp_path, "goals")
+    assert f"1% of labels, % | ≥ 92.5 | {accuracy:.2f} | {verdict} |" in text
+
+
+def test__goals__row__bars_in_both_directions():
+    assert goals._row("g", 3.0, 2.0)[1:4] == ("≥ 2", "3.00", "yes")
+    assert goals._row("g", 3.0, 2.0, above=False)[1:4] == ("≤ 2", "3.00", "no")
+    assert goals._row("g", None, 2.0)[2] == NOT_RUN
+
+
+def test__quick__covers_every_table():
+    names = {module.TABLE.name for module in quick.MODULES}
+    modules = {p.stem for p in cli.RESULTS.parent.glob("*.py")}
+    assert names <= modules
+    tables = {name for name in modules if (cli.RESULTS.parent / f"{name}.py").read_text()
+              .find("\nTABLE = ") >= 0}  # fmt: skip
+    assert names == tables - {"goals"}
+
+
+def test__epochs_and_cut__reach_the_cells():
+    table = main_table.TABLE
+    options = cli.parse(table, ["--epochs", "3", "--cut", "10", "--part", "validation"])
+    assert options.results == cli.RESULTS / "validation"
+    for cell in cli.cells_of(table, options):
+        assert cell.settings["cut"] == 10 and cell.settings["part"] == "validation"
+        if cell.method not in protocols.PEERS:
+            assert cell.settings["transformer"]["max_epochs"] == 3
+
+
+def test__full_budget__is_not_shortened():
+    options = cli.parse(main_table.TABLE, [])
+    assert (options.seeds, options.results) == ([0, 1, 2], cli.RESULTS)
+    for cell in cli.cells_of(main_table.TABLE, options):
+        assert "cut" not in cell.settings
+        assert "max_epochs" not in cell.settings.get("transformer", {}) or cell.label == "paper"
+
+
+# ------------------------------------------------------------------ statistics
+
+
+def test__critical_difference__demsar_2006():
+    # table 5 of the paper: q = 2.569 for 4 methods, 14 data sets
+    assert archive.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    # 2.728 for 5 methods, 30 data sets
+    assert archive.critical_difference(5, 30) == pytest.approx(2.728 * (30 / 180) ** 0.5, abs=1e-3)
+
+
+def test__mean_ranks__ties_share_their_rank():
+    accuracy = pd.DataFrame({"a": [90, 80, 70], "b": [80, 80, 60], "c": [70, 60, 80]})
+    assert archive.mean_ranks(accuracy).to_dict() == {
+        "a": pytest.approx(4.5 / 3), "b": pytest.approx(6.5 / 3), "c": pytest.approx(7 / 3),
+    }  # fmt: skip
+
+
+def test__against__wins_ties_losses():
+    accuracy = pd.DataFrame(
+        {"a": [90, 80, 70, 50.0], "b": [80, 80, 73, np.nan]}, index=["w", "x", "y", "z"]
+    )
+    duel = archive.against(accuracy, "a", "b")
+    assert (duel["sets"], duel["wins"], duel["ties"], duel["losses"]) == (3, 1, 1, 1)
+    assert duel["largest loss"] == "3.00 (y)"
+    assert duel["more than 2 points below"] == 1
+    assert duel["mean gain"] == "+2.33"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([], NOT_RUN),
+        ([np.nan], NOT_RUN),
+        ([90.0], "90.00 (1)"),
+        ([90.0, 92.0], "91.00 ± 1.41 (2)"),
+        ([90.0, 92.0, 94.0], "92.00 ± 2.00"),
+    ],
+)
+def test__spread__mean_deviation_and_count(values, text):
+    assert reports.spread(values) == text
+
+
+def test__summary__in_the_order_of_the_cells_with_gaps_named():
+    cells = pd.DataFrame(
+        {
+            "method": ["z", "z", "a", "a"],
+            "dataset": ["q", "p", "q", "p"],
+            "accuracy": [1.0, np.nan, np.nan, np.nan],
+            "status": ["ok", NOT_RUN, "failed", "skipped"],
+        }
+    )
+    table = reports.summary(cells, ["method"], "dataset")
+    assert table.to_dict("index") == {
+        "z": {"q": "1.00 (1)", "p": NOT_RUN},
+        "a": {"q": "failed", "p": "skipped"},
+    }
+    assert reports.markdown(table).splitlines()[0] == "| method | q | p |"
+
+
+def test__command__leaves_out_this_machine():
+    argv = ["--data-dir", "/somewhere/data", "--seeds", "0", "1", "--results", "/tmp/x", "--retry"]
+    text = cli.command(main_table.TABLE, argv)
+    assert text == "python -m benchmarks.main_table --data-dir DATA --seeds 0 1"
+
+
+def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
+    y = np.repeat([0, 1], 9)
+    probe = protocols.linear_probe(18, None, y, "cv")
+    assert probe[-1].__class__.__name__ == "LogisticRegressionCV"
+    X = np.random.default_rng(0).normal(size=(18, 4)) + y[:, None]
+    assert probe.fit(X, y).score(X, y) > 0.7
+    assert protocols.linear_probe(3, None, np.arange(3), "cv")[-1].C == protocols.PROBE_C
+
+
+def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):
+    monkeypatch.setenv("TSMAE_DATA", str(data_dir))
+    cell = Cell("HAR", "FineLast", 0, {"part": "validation"})
+    dataset = protocols.dataset_of(cell)
+    assert len(dataset.X_train) + len(dataset.X_test) == 18
+
+
+def test__namespace__of_other_tables__is_left_as_it_was(options):
+    parsed = cli.parse(few_labels.TABLE, options)
+    before = argparse.Namespace(**vars(parsed))
+    cli.stored(main_table.TABLE, parsed)
+    assert parsed == before

@@ -84,7 +84,7 @@ BAD_PANELS = {
     "all masked": Bad(
         np.ma.array(X, mask=np.ones(X.shape, bool)), ValueError, "X has 8 series without any obs"
     ),
-    "complex": Bad(X + 1j, ValueError, "X has dtype complex128: Complex data not"),
+    "complex": Bad(X + 1j, ValueError, "Complex data not supported: X has dtype complex128"),
     "datetime": Bad(X.astype("M8[s]"), TypeError, r"X has dtype datetime64\[s\]; expected real"),
     "timedelta": Bad(X.astype("m8[s]"), TypeError, r"X has dtype timedelta64\[s\]; expected real"),
     "records": Bad(np.zeros((2, 3), [("a", "f4")]), TypeError, "X has dtype .*; expected real"),

@@ -297,7 +297,5 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():
                 tensor.copy_(weights[description["prefix"] + name])
-        for name in estimator._modules:
-            getattr(estimator, name).eval().requires_grad_(False)
         estimator._to_device(estimator.device_)
     return estimator

@@ -26,6 +26,7 @@ TRAINING = {
     "batch_size": [*_integer(1), StrOptions({"auto"})],
     "lr": _real(0, None, "neither"),
     "weight_decay": _real(0),
+    "label_smoothing": _real(0, 1),
     "lr_schedule": [StrOptions(set(SCHEDULES)), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
@@ -62,7 +63,6 @@ TRANSFORMER = {
     "n_codewords": _integer(2),
     "temperature": _real(0, None, "neither"),
     "codeword_gradient": ["boolean"],
-    "label_smoothing": _real(0, 1),
     "mcc_weight": _real(0),
     "mrr_weight": _real(0),
     "mrr_target": [StrOptions({"raw", "layer_norm"})],
@@ -84,7 +84,7 @@ def check_callbacks(callbacks: list | tuple | None) -> None:
         if not isinstance(callback, Callback):
             raise TypeError(
                 "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
-                f"pairs (name, callback). Got {item!r} instead."
+                f"pairs (name, callback). Got {callbacks!r} with {item!r} instead."
             )
 
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
@@ -25,7 +25,7 @@ from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standardize
-from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
+from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
@@ -128,6 +128,7 @@ class TimeMAEClassifier(
         "fine_tune": [StrOptions({"all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Real, None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         **READOUT,
         **TRAINING,
     }
@@ -255,8 +256,7 @@ class TimeMAEClassifier(
         train_panel = panel[train]
         self.transformer_ = self._fitted_transformer(panel, seed)
 
-        with isolated_global_rng(seed, self.device_):
-            self._build_modules()
+        self._build_modules()
         self.model_.to(self.device_)
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         self._standardize(panel, seed)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae._parameters import READOUT
 
 PARAMETERS = TimeMAETransformer.get_test_params()
 
@@ -13,9 +14,14 @@ def transformer(which=0, **parameters):
 
 
 def classifier(which=0, fine_tune="all", **parameters):
-    """A small classifier; `parameters` are those of its transformer."""
+    """A small classifier; `parameters` are its transformer's, those of the readout also its own."""
+    readout = {name: parameters[name] for name in READOUT if name in parameters}
     return TimeMAEClassifier(
-        transformer(which, **parameters), fine_tune=fine_tune, max_epochs=2, random_state=0
+        transformer(which, **parameters),
+        fine_tune=fine_tune,
+        max_epochs=2,
+        random_state=0,
+        **readout,
     )
 
 

@@ -364,6 +364,10 @@ BAD_TRAINING = {
     "verbose": [-1, 0.5, "yes", None],
     "label_smoothing": OUT_OF_RANGE["below 1"],
 }
+BAD_READOUT = {
+    "pooling": [*OUT_OF_RANGE["name"], None, (), ("mean", "unknown"), ("mean", 3), {"mean"}],
+    "pooling_layers": [*OUT_OF_RANGE["name"], None],
+}
 BAD_PARAMETERS = {
     TimeMAETransformer: {
         **BAD_TRAINING,
@@ -389,8 +393,7 @@ BAD_PARAMETERS = {
         "window_statistics": OUT_OF_RANGE["boolean"],
         "decoupled": OUT_OF_RANGE["boolean"],
         "standardize": OUT_OF_RANGE["boolean"],
-        "pooling": [*OUT_OF_RANGE["name"], None, (), ("mean", "unknown"), ("mean", 3), {"mean"}],
-        "pooling_layers": [*OUT_OF_RANGE["name"], None],
+        **BAD_READOUT,
         "scaling": OUT_OF_RANGE["name"],
         "block": [*OUT_OF_RANGE["name"], None],
         "stem": [*OUT_OF_RANGE["name"], None],
@@ -399,6 +402,7 @@ BAD_PARAMETERS = {
     },
     TimeMAEClassifier: {
         **BAD_TRAINING,
+        **BAD_READOUT,
         "transformer": [
             3,
             "mae",

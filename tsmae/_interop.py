@@ -17,7 +17,7 @@ import sktime.exceptions
 from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from tsmae._parameters import check_callbacks
+from tsmae._parameters import check_callbacks, check_pooling
 from tsmae.panel import Panel
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
@@ -89,6 +89,7 @@ class Bridge:
             type(self).__name__,
         )
         check_callbacks(self.callbacks)
+        check_pooling(self.pooling)
 
     @contextmanager
     def _fresh_fit(self) -> Iterator[None]:

@@ -356,7 +356,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     # ------------------------------------------------------------------ fit and transform
 
     def _fit(self, X, y=None):
-        check_pooling(self.pooling)
         self.device_ = resolve_device(self.device)
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)

@@ -6,7 +6,8 @@ scikit-learn keeps on an estimator survives sktime's reset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ import sklearn.exceptions
 import sktime.exceptions
 from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
+
+from tsmae._parameters import check_callbacks
+from tsmae.panel import Panel
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
 _SKLEARN_BOOKKEEPING = (
@@ -75,14 +79,25 @@ class Bridge:
 
         Raises
         ------
-        sklearn.utils._param_validation.InvalidParameterError
-            A ValueError and a TypeError, naming parameter, value and what is allowed.
+        ValueError, TypeError
+            Naming parameter, value and what is allowed.
         """
         validate_parameter_constraints(
             self._parameter_constraints,
             {name: getattr(self, name) for name in self._parameter_constraints},
             type(self).__name__,
         )
+        check_callbacks(self.callbacks)
+
+    @contextmanager
+    def _fresh_fit(self) -> Iterator[None]:
+        """Forget the last fit, and this one too if it fails: an estimator is never half fitted."""
+        self.reset()
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
 
     def _check_matches_fit(self, read: Series) -> None:
         """Whether a panel has the channels of the panel in ``fit``."""
@@ -102,7 +117,7 @@ class Bridge:
     def _remember_input(self, read: Series) -> None:
         """Set the fitted attributes that describe the input."""
         self.n_channels_in_ = read.values.shape[1]
-        self.series_length_ = read.values.shape[2]
+        self.series_length_ = Panel.from_array(read.values).n_points
         if read.n_features is not None:
             self.n_features_in_ = read.n_features
         if read.channels is not None:
@@ -187,6 +202,8 @@ def read_panel(X: Any, single_series: bool = True) -> Series:
 
 
 def _read_array(X: np.ndarray) -> Series:
+    if X.dtype == object and X.ndim == 1 and any(np.ndim(item) for item in X):
+        return _read_list(list(X))  # series of unequal length, each an array
     if X.ndim not in (2, 3):
         raise ValueError(
             f"X is an array of {X.ndim} dimensions and shape {X.shape}; expected 2D array "
@@ -216,15 +233,14 @@ def _read_frame(X: pd.DataFrame) -> Series:
             f"X is an empty DataFrame (shape={X.shape}); at least one series with one channel "
             "and one time point is required: found 0 sample(s) or 0 feature(s)."
         )
-    if X.columns.has_duplicates:
-        names = X.columns[X.columns.duplicated()].unique().tolist()
-        raise ValueError(f"X has several columns of the same name: {names}.")
+    _check_columns(X, "X")
     if _is_nested(X):
         return _read_nested(X)
     X = _numeric_columns(X)
     if isinstance(X.index, pd.MultiIndex):
         return _read_multiindex(X)
     # sktime's single series: time in rows, channels in columns
+    _check_time(X.index, "X")
     values = _to_float32(X.to_numpy(), "X").T[None]
     return Series(values, pd.RangeIndex(1), _names(X.columns))
 
@@ -239,6 +255,22 @@ def _is_flat(X: Any) -> bool:
         return False
     frame = X.to_frame() if isinstance(X, pd.Series) else X
     return 0 not in frame.shape and not _is_nested(frame)
+
+
+def _check_columns(X: pd.DataFrame, name: str) -> None:
+    if X.columns.has_duplicates:
+        names = X.columns[X.columns.duplicated()].unique().tolist()
+        raise ValueError(f"{name} has several columns of the same name: {names}.")
+
+
+def _check_time(index: pd.Index, name: str) -> None:
+    """Whether rows of a single series stand in the order of time."""
+    if not (index.is_unique and index.is_monotonic_increasing):
+        raise ValueError(
+            f"The time index of {name} must be increasing without duplicates; it starts with "
+            f"{index[:4].tolist()}. Call sort_index() first; if the rows are series and not "
+            "time points, pass X.to_numpy()."
+        )
 
 
 def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
@@ -263,6 +295,10 @@ def _read_multiindex(X: pd.DataFrame) -> Series:
     if X.index.has_duplicates:
         first = X.index[X.index.duplicated()][0]
         raise ValueError(f"The MultiIndex of X has duplicate entries, the first is {first!r}.")
+    if X.index.nlevels == 1:
+        raise ValueError(
+            "The MultiIndex of X has one level; expected (instance, time), the time last."
+        )
     values = _to_float32(X.to_numpy(), "X")  # (rows, C)
     levels = list(range(X.index.nlevels - 1))
     keys = X.index.get_level_values(0) if len(levels) == 1 else X.index.droplevel(-1)
@@ -277,6 +313,8 @@ def _read_multiindex(X: pd.DataFrame) -> Series:
     starts = np.flatnonzero(np.r_[True, np.diff(ids) > 0])
     lengths = np.diff(np.r_[starts, len(ids)])
     time = X.index.get_level_values(-1)
+    if time.hasnans:
+        raise ValueError("The time level of the MultiIndex of X has missing values.")
     codes = pd.factorize(time, sort=True)[0]
     if ((np.diff(codes) < 0) & (np.diff(ids) == 0)).any():
         raise ValueError(
@@ -294,11 +332,15 @@ def _read_nested(X: pd.DataFrame) -> Series:
     """sktime's nested_univ: each cell is a series."""
     rows = []
     for position, (_, row) in enumerate(X.iterrows()):
-        cells = [_to_float32(np.asarray(cell), f"X, row {position}") for cell in row]
-        if any(cell.ndim != 1 for cell in cells):
-            raise TypeError(
-                f"Row {position} of the nested DataFrame X has a cell that is no 1D series."
-            )
+        name = f"row {position} of the nested DataFrame X"
+        if not all(isinstance(cell, (pd.Series, np.ndarray)) and cell.ndim == 1 for cell in row):
+            raise TypeError(f"{name} has a cell that is no 1D series; each cell must be one.")
+        cells = []
+        for cell in row:
+            if isinstance(cell, pd.Series):
+                _check_time(cell.index, f"a cell in {name}")
+                cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").to_numpy()[:, 0]
+            cells.append(_to_float32(cell, name))
         rows.append(_stack([cell[None] for cell in cells])[:, 0])
     return Series(_stack(rows), X.index, _names(X.columns))
 
@@ -307,10 +349,19 @@ def _read_list(X: Sequence) -> Series:
     if len(X) == 0:
         raise ValueError(f"X is an empty list: found 0 sample(s); expected {_ACCEPTED}.")
     channels = None
-    if all(isinstance(item, (pd.DataFrame, pd.Series)) for item in X):
+    is_frame = [isinstance(item, (pd.DataFrame, pd.Series)) for item in X]
+    if any(is_frame) and not all(is_frame):
+        raise TypeError(
+            f"X mixes {sum(is_frame)} DataFrames (n_points, n_channels) with "
+            f"{len(X) - sum(is_frame)} other items; allowed are only DataFrames, or only arrays "
+            "(n_channels, n_points)."
+        )
+    if all(is_frame):
         frames = [item.to_frame() if isinstance(item, pd.Series) else item for item in X]
         channels = _names(frames[0].columns)
         for position, frame in enumerate(frames):
+            _check_columns(frame, f"X[{position}]")
+            _check_time(frame.index, f"X[{position}]")
             if _names(frame.columns) != channels:
                 raise ValueError(
                     f"X[{position}] has the columns {_names(frame.columns)}, but X[0] has "
@@ -320,7 +371,7 @@ def _read_list(X: Sequence) -> Series:
         items = [_to_float32(f.to_numpy(), f"X[{i}]").T for i, f in enumerate(frames)]
     else:
         try:
-            items = [np.asarray(item) for item in X]
+            items = [_as_array(item, f"X[{i}]") for i, item in enumerate(X)]
         except ValueError as error:
             raise ValueError(f"X is a list whose items are no arrays: {error}.") from None
         if all(item.ndim == 0 for item in items):
@@ -355,7 +406,7 @@ def _read_other(X: Any) -> Series:
     if known:
         return _read_frame(convert(X, metadata["mtype"], "pd-multiindex", as_scitype="Panel"))
     if hasattr(X, "__array__") and not hasattr(X, "toarray"):
-        return _read_array(np.asarray(X))
+        return _read_array(_as_array(X, "X"))
     hint = " Sparse input is not supported: use X.toarray()." if hasattr(X, "toarray") else ""
     raise TypeError(f"X is a {type(X).__name__}; expected {_ACCEPTED}.{hint}")
 
@@ -369,12 +420,25 @@ def _stack(items: Sequence[np.ndarray]) -> np.ndarray:
     return panel
 
 
+def _as_array(item: Any, name: str) -> np.ndarray:
+    """As numpy array; masked arrays keep their mask."""
+    if isinstance(item, np.ndarray):
+        return item
+    try:
+        return np.asarray(item)
+    except (RuntimeError, TypeError) as error:  # torch: a gradient, a GPU, bfloat16
+        raise TypeError(f"{name} is a {type(item).__name__} and no array: {error}") from None
+
+
 def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
     """Numbers of any real dtype as float32; what is none raises with the name of the array."""
+    if isinstance(values, np.ma.MaskedArray):  # masked means not observed
+        numbers = _to_float32(values.data, name)
+        return np.where(np.ma.getmaskarray(values), np.float32(np.nan), numbers)
     if values.dtype.kind in "OSU":
         values = _parse_objects(values, name)
     if values.dtype.kind == "c":
-        raise ValueError(f"{name} has dtype {values.dtype}: Complex data not supported.")
+        raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}.")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
     with np.errstate(over="ignore"):  # becomes inf, which the caller reports
@@ -385,12 +449,20 @@ def _parse_objects(values: np.ndarray, name: str) -> np.ndarray:
     try:
         return values.astype(np.float64)
     except (TypeError, ValueError) as error:
-        wrong = next((v for v in values.ravel() if not isinstance(v, (int, float))), values)
+        wrong = next(v for v in values.ravel() if not _is_number(v))
         message = (
             f"{name} has dtype {values.dtype} and holds {str(wrong)[:40]!r} "
             f"({type(wrong).__name__}), which is no real number: {error}"
         )
         raise type(error)(message) from None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        np.asarray(value, dtype=object).astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return np.ndim(value) == 0
 
 
 def _names(columns: pd.Index) -> list[str]:
@@ -417,7 +489,13 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         missing = y.isna().to_numpy() if isinstance(y, pd.Series) else y.isna()
         y = y.to_numpy(dtype=object if missing.any() or y.dtype == object else None)
         if y.dtype.kind not in "biufO":
-            y = np.asarray(y.tolist())
+            y = np.array(y.tolist(), dtype=object)
+    if isinstance(y, np.ma.MaskedArray):
+        y = y.astype(object).filled(np.nan)
+    if isinstance(y, (list, tuple)):
+        y = np.array(y, dtype=object)  # numpy would turn ["a", 1] into strings
+    if np.asarray(y).dtype.kind == "c":
+        raise ValueError("Complex data not supported: y holds complex numbers, not labels.")
     labels = column_or_1d(np.asarray(y), warn=not framed, input_name="y")
     if len(labels) != n_series:
         raise ValueError(
@@ -438,11 +516,21 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             raise TypeError(
                 f"y mixes labels of the types {sorted(kinds)}; allowed are labels of one type."
             )
-        labels = np.asarray(labels.tolist())
-    check_classification_targets(labels)
+        if kinds <= {"number", "string"}:
+            labels = np.asarray(labels.tolist())
+    if labels.dtype.kind not in "biufU":
+        raise TypeError(
+            f"y holds labels like {labels[0]!r} ({type(labels[0]).__name__}); allowed are "
+            "integers, strings and booleans."
+        )
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(f"y holds no class labels. {error}") from None
     return labels
 
 
 def _kind(label: Any) -> str:
-    number = isinstance(label, (bool, int, float, np.number, np.bool_))
-    return "number" if number else type(label).__name__
+    if isinstance(label, (bool, int, float, np.number, np.bool_)):
+        return "number"
+    return "string" if isinstance(label, str) else type(label).__name__

@@ -7,8 +7,9 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import Callback
 
-from tsmae.nn import STATISTICS
+from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
 
 
@@ -64,11 +65,23 @@ TRANSFORMER = {
     "reconstruction_weight": _real(0),
     "spectral_weight": _real(0),
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
-    "pooling_layers": [StrOptions({"last", "all"})],
+    "pooling_layers": [StrOptions(set(LAYERS))],
     "standardize": ["boolean"],
     "encoder": [Callable, None],
     **TRAINING,
 }
+
+
+def check_callbacks(callbacks: list | tuple | None) -> None:
+    """Whether each is a skorch callback, or a pair of its name and itself as skorch takes it."""
+    for item in callbacks or []:
+        named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+        callback = item[1] if named else item
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
+                f"pairs (name, callback). Got {item!r} instead."
+            )
 
 
 def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, embed, fine_tune
-from tsmae.training.randomness import draw_seed
+from tsmae.training.randomness import draw_seed, isolated_global_rng
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
@@ -51,7 +52,7 @@ class TimeMAEClassifier(
         "transformer": [HasMethods(["fit", "transform"]), None],
         "fine_tune": [StrOptions({"all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "unlabeled": "no_validation",
+        "unlabeled": [str, Real, None],
         **TRAINING,
     }
     _modules = ("model_",)
@@ -112,15 +113,19 @@ class TimeMAEClassifier(
 
     def fit(self, X, y):
         """Pre-train where asked to, then fine-tune on labels."""
-        self._check_parameters()
-        read = read_panel(X, single_series=False)
-        if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
-            labels = y  # several outputs: sktime fits a classifier for each
-        else:
-            labels = read_labels(y, len(read.values))
-            self._labeled(labels)
-        super().fit(read.values, labels)
-        self._remember_input(read)
+        with self._fresh_fit():
+            self._check_parameters()
+            read = read_panel(X, single_series=False)
+            frozen = self._frozen_transformer()
+            if frozen is not None:
+                frozen._check_matches_fit(read)
+            if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
+                labels = y  # several outputs: sktime fits a classifier for each
+            else:
+                labels = read_labels(y, len(read.values))
+                self._labeled(labels)
+            super().fit(read.values, labels)
+            self._remember_input(read)
         return self
 
     def predict(self, X):
@@ -160,9 +165,7 @@ class TimeMAEClassifier(
         self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
         if self.n_classes_ == 1:
             return self  # sktime predicts the only class
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labeled])
-        self.transformer_ = self._fitted_transformer(panel, seed)
-
+        weights = self._class_weights(y[labeled])
         targets = np.searchsorted(self.classes_, y[labeled])
         train = np.flatnonzero(labeled)
         held_out = None
@@ -170,8 +173,10 @@ class TimeMAEClassifier(
             train, valid, targets, valid_targets = self._split(train, targets, seed)
             held_out = (panel[valid], valid_targets)
         train_panel = panel[train]
+        self.transformer_ = self._fitted_transformer(panel, seed)
 
-        self._build_modules()
+        with isolated_global_rng(seed, self.device_):
+            self._build_modules()
         self.model_.to(self.device_)
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         self._fit_probe(train_panel, targets, weights)
@@ -209,19 +214,37 @@ class TimeMAEClassifier(
             raise ValueError(f"Every label in y is {self.unlabeled!r}, which `unlabeled` names.")
         return np.broadcast_to(labeled, len(y))
 
+    def _class_weights(self, y: np.ndarray) -> np.ndarray:
+        """(n_classes,) float64, finite and not negative."""
+        try:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            weights = weights.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "The 'class_weight' parameter must be a dict of a number for each class in "
+                f"{self.classes_.tolist()}. Got {self.class_weight!r} instead: {error}"
+            ) from None
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+            raise ValueError(
+                "The 'class_weight' parameter must hold finite weights that are not negative, "
+                f"and one above 0. Got {self.class_weight!r} instead."
+            )
+        return weights
+
+    def _frozen_transformer(self) -> TimeMAETransformer | None:
+        """The transformer given as fitted, checked, or None."""
+        if not isinstance(self.transformer, FrozenEstimator):
+            return None
+        transformer = self.transformer.estimator
+        _check_is_transformer(transformer, self.transformer)
+        transformer.check_is_fitted()
+        return transformer
+
     def _fitted_transformer(self, panel: Panel, seed: int) -> TimeMAETransformer:
         """The transformer whose encoder is fine-tuned: given, pre-trained here, or random."""
-        if isinstance(self.transformer, FrozenEstimator):
-            transformer = self.transformer.estimator
-            _check_is_transformer(transformer, self.transformer)
-            transformer.check_is_fitted()
-            if transformer.n_channels_in_ != panel.n_channels:
-                raise ValueError(
-                    f"X has {panel.n_channels} channels, but the frozen transformer was fitted "
-                    f"on {transformer.n_channels_in_} channels; its method `adapt` makes one "
-                    "for X."
-                )
-            return transformer
+        frozen = self._frozen_transformer()
+        if frozen is not None:
+            return frozen
         if self.transformer is None:
             transformer = TimeMAETransformer(device=self.device, verbose=self.verbose)
         else:
@@ -235,7 +258,7 @@ class TimeMAEClassifier(
 
     def _build_modules(self) -> None:
         encoder = copy.deepcopy(self.transformer_.series_encoder_)
-        self.model_ = SeriesClassifier(encoder, self.n_classes_)
+        self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
 
     def _fit_probe(self, panel: Panel, targets: np.ndarray, weights: np.ndarray) -> None:
         """Set the head to a logistic regression on the frozen embeddings.

@@ -50,6 +50,14 @@ class Panel:
         """Time points of the longest series."""
         return self.values.shape[2]
 
+    def n_windows(self, window_length: int) -> np.ndarray:
+        """Windows of each series that hold an observation, (n,) int64."""
+        if self.complete:
+            return -(-self.lengths // window_length)
+        some = (~np.isnan(self.values)).any(1)  # (n, T)
+        starts = np.arange(0, self.n_points, window_length)
+        return np.logical_or.reduceat(some, starts, axis=1).sum(1)
+
     def __getitem__(self, index: np.ndarray | slice) -> Panel:
         """The series at `index` (ints, bools or a slice), cut to the longest of them."""
         lengths = self.lengths[index]
@@ -74,7 +82,7 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         mean = values.mean() if len(values) else 0.0
         deviation = values.std() if len(values) else 0.0
         if deviation <= 1e-6 * abs(mean) or deviation == 0.0:
-            deviation = abs(mean) if mean else 1.0
+            deviation = max(abs(mean), 1.0)
         means.append(mean)
         scales.append(deviation)
     return np.array(means), np.array(scales)

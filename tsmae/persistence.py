@@ -13,13 +13,15 @@ import os
 import pickle
 import tempfile
 import warnings
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.frozen import FrozenEstimator
@@ -30,6 +32,16 @@ from tsmae.training.device import available_devices, resolve_device
 from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
+
+
+def _zip_path(path: str | os.PathLike) -> Path:
+    """The path with the ending ".zip"."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}.")
+    path = Path(path)
+    if not path.name:
+        raise ValueError(f"path={str(path)!r} has no file name.")
+    return path if path.suffix == ".zip" else path.with_name(path.name + ".zip")
 
 
 class SavedAsTensors:
@@ -107,12 +119,10 @@ class SavedAsTensors:
         """
         if path is None:
             return super().save(None, serialization_format)
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path={path!r} must be a str or a path, not {type(path).__name__}.")
         self.check_is_fitted()
-        path = Path(path)
-        if path.suffix != ".zip":
-            path = path.with_name(path.name + ".zip")
+        path = _zip_path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"path={str(path)!r} is in a directory that does not exist.")
         weights: dict[str, torch.Tensor] = {}
         description = {
             "format": _FORMAT,
@@ -152,14 +162,16 @@ class SavedAsTensors:
         FileNotFoundError, ValueError
             If there is no such file, or it holds another class or an unknown format.
         """
-        path = Path(path)
-        if not path.exists() and path.suffix != ".zip":
-            path = path.with_name(path.name + ".zip")
-        with ZipFile(path) as archive:
-            if "estimator.json" not in archive.namelist():
-                raise ValueError(f"{path} was not written by {cls.__name__}.save.")
-            description = json.loads(archive.read("estimator.json"))
-            weights = load_tensors(archive.read("weights.safetensors"))
+        exact = isinstance(path, (str, os.PathLike)) and Path(path).is_file()
+        path = Path(path) if exact else _zip_path(path)
+        try:
+            with ZipFile(path) as archive:
+                description = json.loads(archive.read("estimator.json"))
+                weights = load_tensors(archive.read("weights.safetensors"))
+        except (BadZipFile, KeyError, ValueError, SafetensorError, zlib.error) as error:
+            raise ValueError(
+                f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
+            ) from None
         if description["format"] > _FORMAT:
             raise ValueError(
                 f"{path} has format {description['format']}, written by tsmae "

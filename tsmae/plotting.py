@@ -59,7 +59,7 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
     figure = _figure(6, 5)
     axes = figure.add_subplot()
     if labels is None:
-        axes.scatter(*plane.T, s=12)
+        axes.scatter(plane[:, 0], plane[:, 1], s=12)
     else:
         labels = np.asarray(labels)
         classes = np.unique(labels)
@@ -70,7 +70,8 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
         colours = colormaps["tab10" if len(classes) <= _MANY_CLASSES else "gist_ncar"]
         for i, label in enumerate(classes):
             at = i if len(classes) <= _MANY_CLASSES else i / len(classes)
-            axes.scatter(*plane[labels == label].T, s=12, color=colours(at), label=str(label))
+            part = plane[labels == label]
+            axes.scatter(part[:, 0], part[:, 1], s=12, color=colours(at), label=str(label))
         axes.legend(title="class", fontsize="small", ncols=1 + len(classes) // 16)
     axes.set(xlabel=names[0], ylabel=names[1])
     return figure

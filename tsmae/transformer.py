@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -170,10 +171,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ValueError, TypeError
             If a parameter or X is not what it must be; before anything is trained.
         """
-        self._check_parameters()
-        read = read_panel(X)
-        super().fit(read.values)
-        if self.is_fitted:
+        with self._fresh_fit():
+            self._check_parameters()
+            read = read_panel(X)
+            super().fit(read.values)
             self._remember_input(read)
         return self
 
@@ -244,19 +245,23 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"At least one of {list(weights)} must be positive, or there is nothing to "
                 "learn; max_epochs=0 gives the random encoder."
             )
-        n_positions = -(-panel.n_points // self.window_length)
-        if n_positions < 2 and self.max_epochs:
-            raise ValueError(
-                f"The 'window_length' parameter must be below the length of the longest series "
-                f"in X, so that there is a window to predict and one to predict it from. Got "
-                f"window_length={self.window_length} for series of {panel.n_points} time points."
-            )
+        if self.max_epochs:
+            self._check_predictable(panel)
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
         return TimeMAEConfig(
             n_channels=panel.n_channels,
-            n_positions=n_positions,
+            n_positions=-(-panel.n_points // self.window_length),
             **{name: getattr(self, name) for name in shared},
         )
+
+    def _check_predictable(self, panel: Panel) -> None:
+        if panel.n_windows(self.window_length).max() < 2:
+            raise ValueError(
+                "At least one series in X must have observations in two windows: one to predict, "
+                "and one to predict it from. The 'window_length' parameter must be below the "
+                f"length of the longest series in X. Got window_length={self.window_length} for "
+                f"series of up to {panel.n_points} time points."
+            )
 
     def _build_modules(self, generator=None):
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""
@@ -265,15 +270,18 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.series_encoder_ = SeriesEncoder(
             self.model_.backbone, check_pooling(self.pooling), self.pooling_layers
         )
+        self.model_.eval()  # a user's encoder may have dropout of its own
 
     def _build_encoder(self) -> torch.nn.Module | None:
         if self.encoder is None:
             return None
-        module = call_with_width(self.encoder, self.d_model)
+        is_module = isinstance(self.encoder, torch.nn.Module)
+        module = None if is_module else call_with_width(self.encoder, self.d_model)
         if not isinstance(module, torch.nn.Module):
+            built = "is one" if is_module else f"built a {type(module).__name__}"
             raise TypeError(
                 f"The 'encoder' parameter must be a callable that builds a torch.nn.Module. "
-                f"Got {self.encoder!r}, which built a {type(module).__name__}."
+                f"Got {self.encoder!r}, which {built}."
             )
         return module
 
@@ -316,9 +324,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             In 0 … n_codewords-1; -1 where a window holds no observation.
         """
         panel = self._panel(X)
-        if not 0 <= codebook < self.config_.n_codebooks:
+        if not (isinstance(codebook, Integral) and 0 <= codebook < self.config_.n_codebooks):
             raise ValueError(
-                f"codebook={codebook!r} must be in 0 … {self.config_.n_codebooks - 1}."
+                f"codebook={codebook!r} must be an int in 0 … {self.config_.n_codebooks - 1}."
             )
         n_windows = -(-panel.n_points // self.config_.window_length)
 
@@ -340,8 +348,15 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         dict of float
             ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``hit_rate``, ``ndcg`` (at 10),
             ``distinct_codewords`` and ``perplexity``, as in `history_`.
+
+        Raises
+        ------
+        ValueError
+            If no series has two windows with observations.
         """
-        return evaluate_pretext(self.model_, self._panel(X), self.device_)
+        panel = self._panel(X)
+        self._check_predictable(panel)
+        return evaluate_pretext(self.model_, panel, self.device_)
 
     def _panel(self, X) -> Panel:
         self.check_is_fitted()
@@ -390,9 +405,16 @@ def training_settings(estimator) -> dict:
 
 def call_with_width(build: Callable, d_model: int) -> object:
     """Call ``build(d_model)``, or ``build()`` if it requires no argument."""
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except ValueError:  # a builtin
+        raise TypeError(
+            "The 'encoder' parameter must be a callable that builds a torch.nn.Module. "
+            f"Got {build!r} instead."
+        ) from None
     required = [
         p
-        for p in inspect.signature(build).parameters.values()
+        for p in parameters
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return build(d_model) if required else build()

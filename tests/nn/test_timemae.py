@@ -241,8 +241,8 @@ def test__tokenizer__straight_through__hard_value_soft_gradient():
     assert torch.allclose(hard.max(-1).values, torch.ones(7, 1))
     gradient = torch.autograd.grad((hard * upstream).sum(), [z, tokenizer.codebook])
 
-    noise = torch.empty(7, 1, 12).exponential_(generator=new_generator(4))
-    soft = ((tokenizer.relevance(z) - noise.log()) / 0.8).softmax(-1)
+    gumbel = -(-torch.rand(7, 1, 12, generator=new_generator(4)).log()).log()
+    soft = ((tokenizer.relevance(z) + gumbel) / 0.8).softmax(-1)
     expected = torch.autograd.grad((soft * upstream).sum(), [z, tokenizer.codebook])
     for g, e in zip(gradient, expected, strict=True):
         assert e.abs().max() > 1e-4

@@ -2,10 +2,11 @@
 
 from tsmae.nn.backbone import Backbone
 from tsmae.nn.config import TimeMAEConfig
-from tsmae.nn.readout import STATISTICS, SeriesClassifier, SeriesEncoder, pool
+from tsmae.nn.readout import LAYERS, STATISTICS, SeriesClassifier, SeriesEncoder, pool
 from tsmae.nn.timemae import Pretext, TimeMAE
 
 __all__ = [
+    "LAYERS",
     "STATISTICS",
     "Backbone",
     "Pretext",

@@ -52,7 +52,7 @@ class Backbone(nn.Module):
 
     @property
     def n_layers(self) -> int:
-        """Layers that `encode` returns."""
+        """Layers of the encoder."""
         return len(self.encoder.blocks) if isinstance(self.encoder, Encoder) else 1
 
     def windows(self, x: torch.Tensor, complete: bool = False) -> Windows:
@@ -88,9 +88,9 @@ class Backbone(nn.Module):
 
         Returns
         -------
-        layers : list of (B, N, d), one a layer
+        layers : list of (B, N, d): the embedded windows z, then one a layer
         valid : (B, N) bool, or None where no position is padding
         """
         windows = self.windows(x, complete)
         z, p = self.embed(windows)
-        return self.encoder(z + p, windows.valid, generator), windows.valid
+        return [z, *self.encoder(z + p, windows.valid, generator)], windows.valid

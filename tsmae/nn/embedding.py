@@ -18,6 +18,7 @@ from tsmae.nn.config import TimeMAEConfig
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
 _TINY = 1e-6
+_LIMIT = 1e15  # variances of larger numbers overflow: they become infinite, and so an error
 
 
 class Windows(NamedTuple):
@@ -53,8 +54,6 @@ class Scaling(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, C, T); NaN stays NaN."""
-        if self.mode == "channel":
-            return (x - self.location) / self.scale
         if self.mode == "instance":
             magnitude = x.abs().nan_to_num(0.0).amax(-1, keepdim=True)
             x = x / torch.where(magnitude > 0, magnitude, 1.0)  # squares must not overflow
@@ -62,7 +61,9 @@ class Scaling(nn.Module):
             deviation = centred.square().nanmean(-1, keepdim=True).sqrt()
             # a constant channel has a deviation of rounding errors, one never seen has NaN
             return centred / torch.where(deviation > _TINY, deviation, 1.0)
-        return x
+        if self.mode == "channel":
+            x = (x - self.location) / self.scale
+        return x.masked_fill(x.abs() > _LIMIT, torch.inf)
 
 
 def slice_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
@@ -87,7 +88,7 @@ def bridge_gaps(windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     after = torch.where(observed, time, length).flip(-1).cummin(-1).values.flip(-1)
     before = torch.where(before < 0, after, before).clamp_max(length - 1)
     after = torch.where(after == length, before, after)
-    values = windows.nan_to_num(0.0)
+    values = torch.where(observed, windows, 0.0)
     left, right = values.gather(-1, before), values.gather(-1, after)
     share = (time - before) / (after - before).clamp_min(1)
     return torch.lerp(left, right, share.to(values.dtype)), observed

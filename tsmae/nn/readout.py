@@ -12,7 +12,9 @@ from tsmae.nn.backbone import Backbone
 
 _CONSTANT = 1e-6  # relative deviation below which a feature counts as constant
 
-STATISTICS = ("mean", "max", "min", "std", "last", "none")
+STATISTICS = ("mean", "max", "min", "std", "quarters", "last", "none")
+LAYERS = ("last", "all", "ends")
+_N_QUARTERS = 4
 
 
 def pool(
@@ -28,14 +30,17 @@ def pool(
     layers : sequence of (B, N, d)
     valid : (B, N) bool or None
         False where a position is padding: it takes no part.
-    statistics : sequence of {"mean", "max", "min", "std", "last", "none"}
-        "last" is the last position that is not padding; "none" flattens the sequence.
+    statistics : sequence of {"mean", "max", "min", "std", "quarters", "last", "none"}
+        "quarters" are the means over each quarter of the series, which keep a coarse order
+        in time; "last" is the last position that is not padding; "none" flattens the
+        sequence.
     n_positions : int
         Positions that "none" emits; shorter series are filled with zeros.
 
     Returns
     -------
-    (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics.
+    (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics and
+    "quarters" as four.
     """
     return torch.cat([_statistic(s, x, valid, n_positions) for x in layers for s in statistics], 1)
 
@@ -52,6 +57,8 @@ def _statistic(
                 f"in fit has; X has series of {x.shape[1]} windows."
             )
         return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
+    if name == "quarters":
+        return _quarters(x, valid)
     if valid is None:
         if name == "mean":
             return x.mean(1)
@@ -68,7 +75,9 @@ def _statistic(
         mean = (x * there).sum(1) / count
         if name == "mean":
             return mean
-        return (((x - mean[:, None]) * there).square().sum(1) / count).sqrt()
+        variance = ((x - mean[:, None]) * there).square().sum(1) / count
+        # the root has no gradient at 0, where a series of a single position is
+        return variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
     if name == "max":
         return x.masked_fill(~there, -torch.inf).amax(1)
     if name == "min":
@@ -76,6 +85,28 @@ def _statistic(
     order = torch.arange(x.shape[1], device=x.device)
     last = torch.where(valid, order, 0).amax(1)
     return x[torch.arange(len(x), device=x.device), last]
+
+
+def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """Means over the quarters of each series: (B, N, d) -> (B, 4 d).
+
+    A quarter's border may cut through a position, which then counts in both by its share;
+    so series of any number of positions have four, and stretching a series changes little.
+    """
+    n_positions = x.shape[1]
+    start = torch.arange(n_positions, device=x.device, dtype=x.dtype)
+    if valid is None:
+        length = torch.full((1, 1, 1), float(n_positions), device=x.device, dtype=x.dtype)
+    else:
+        length = torch.where(valid, start + 1, 0).amax(1).clamp_min(1)[:, None, None]
+    borders = torch.arange(_N_QUARTERS + 1, device=x.device, dtype=x.dtype) / _N_QUARTERS
+    borders = borders[None, :, None] * length  # (1 or B, 5, 1)
+    upper = torch.minimum(borders[:, 1:], start + 1)
+    share = (upper - torch.maximum(borders[:, :-1], start)).clamp_min(0)  # (1 or B, 4, N)
+    if valid is not None:
+        share = share * valid[:, None]
+    share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    return (share @ x).flatten(1)
 
 
 class SeriesEncoder(nn.Module):
@@ -86,8 +117,9 @@ class SeriesEncoder(nn.Module):
     backbone : Backbone
     statistics : sequence of str
         See :func:`pool`.
-    layers : {"last", "all"}
-        Which layers of the encoder are pooled.
+    layers : {"last", "all", "ends"}
+        Which layers are pooled: the encoder's last, all of the encoder's, or the embedded
+        windows z, before positions, and the encoder's last.
 
     Attributes
     ----------
@@ -102,10 +134,12 @@ class SeriesEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.statistics = tuple(statistics)
-        self.n_layers = backbone.n_layers if layers == "all" else 1
+        self.layers = layers
+        n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
-        n_statistics = sum(n_positions if s == "none" else 1 for s in self.statistics)
-        self.embedding_dim = self.n_layers * n_statistics * d_model
+        sizes = {"none": n_positions, "quarters": _N_QUARTERS}
+        n_statistics = sum(sizes.get(s, 1) for s in self.statistics)
+        self.embedding_dim = n_layers * n_statistics * d_model
         self.register_buffer("location", torch.zeros(self.embedding_dim))
         self.register_buffer("scale", torch.ones(self.embedding_dim))
 
@@ -115,9 +149,13 @@ class SeriesEncoder(nn.Module):
         complete: bool = False,
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
-        layers, valid = self.backbone.encode(x, complete, generator)
+        (embedded, *layers), valid = self.backbone.encode(x, complete, generator)
+        if self.layers == "last":
+            layers = layers[-1:]
+        elif self.layers == "ends":
+            layers = [embedded, layers[-1]]
         n_positions = len(self.backbone.positions.table)
-        pooled = pool(layers[-self.n_layers :], valid, self.statistics, n_positions)
+        pooled = pool(layers, valid, self.statistics, n_positions)
         return (pooled - self.location) / self.scale
 
     def standardize(self, embeddings: np.ndarray) -> None:

@@ -135,6 +135,11 @@ def apply(
 
     Series are taken in order of length, so that batches carry little padding; the output is
     in the order of the panel. A function may return fewer columns for shorter batches.
+
+    Raises
+    ------
+    ValueError
+        If the output for a series is not finite.
     """
     n = len(panel)
     order = np.arange(n) if panel.complete else np.argsort(panel.lengths, kind="stable")
@@ -147,6 +152,15 @@ def apply(
             output = np.empty((n, *result.shape[1:]), result.dtype)
         output[index] = result
     assert output is not None
+    finite = np.isfinite(output).reshape(n, -1).all(1)
+    if not finite.all():
+        first = int(finite.argmin())
+        largest = np.nanmax(np.abs(panel.values[first]))
+        raise ValueError(
+            f"The output for {n - finite.sum()} series of X, first for that at position {first}, "
+            f"is not finite. Its values, up to {largest:.3g} in magnitude, are too far from those "
+            "in fit, or training diverged, which a smaller `lr` prevents."
+        )
     return output
 
 

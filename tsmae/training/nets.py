@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections import defaultdict
 
@@ -124,6 +125,12 @@ class PanelNet(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **step)
         for name, value in self.summarize(totals, prefix).items():
             self.history.record(name, value)
+        loss = self.history[-1, f"{prefix}_loss"]
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. A smaller "
+                f"learning rate than lr={self.lr} may help, or scaled series (scaling='channel')."
+            )
 
 
 class PretrainingNet(PanelNet):

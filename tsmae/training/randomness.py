@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+
+_GLOBAL_RNG = threading.RLock()
 
 
 def draw_seed(random_state) -> int:
@@ -29,9 +32,9 @@ def isolated_global_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators within the block, and restore them after it.
 
     Our own modules draw from explicit generators; this is for modules that cannot, such as
-    a user's encoder or a compiled graph.
+    a user's encoder or a compiled graph. Threads take turns: the generators are the process's.
     """
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _GLOBAL_RNG, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

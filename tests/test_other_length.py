@@ -1,0 +1,83 @@
+"""Series at predict time that are shorter or longer than any in fit."""
+
+import numpy as np
+import pytest
+import torch
+from _panels import classifier, embed, transformer
+from numpy.testing import assert_allclose, assert_array_equal
+
+LENGTH = 26
+LENGTHS = (1, 2, 4, 5, 25, 27, 2 * LENGTH, 5 * LENGTH)
+
+
+def values(n_points, n=6):
+    return np.random.default_rng(0).normal(size=(n, 2, n_points)).cumsum(2)
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+def estimators(request):
+    X, y = values(LENGTH), np.arange(6) % 2
+    return transformer(request.param).fit(X), classifier(request.param).fit(X, y)
+
+
+@pytest.mark.parametrize("n_points", LENGTHS)
+def test__transform__other_length__finite_and_repeatable(estimators, n_points):
+    X = values(n_points)
+    for estimator in estimators:
+        embedded = embed(estimator, X)
+        assert embedded.shape[0] == 6
+        assert np.isfinite(embedded).all()
+        assert_array_equal(embed(estimator, X), embedded)
+        assert_allclose(embed(estimator, X[2:3])[0], embedded[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("n_points", LENGTHS)
+def test__predict__other_length__probabilities(estimators, n_points):
+    X = values(n_points)
+    probabilities = estimators[1].predict_proba(X)
+    assert_allclose(probabilities.sum(1), 1)
+    assert_array_equal(estimators[1].predict(X), probabilities.argmax(1))
+
+
+def test__transform__short_and_long_together__as_alone(estimators):
+    X = [values(n)[0] for n in LENGTHS]
+    for estimator in estimators:
+        alone = [embed(estimator, [x])[0] for x in X]
+        assert_allclose(embed(estimator, X), alone, atol=1e-5)
+
+
+def test__positions__longer_series__spread_over_the_table(estimators):
+    positions = estimators[0].model_.backbone.positions
+    table = positions.table.detach()
+    n = len(table)
+    assert_array_equal(positions(1, n - 1, None)[0].detach(), table[:-1])
+    longer = positions(1, 2 * n - 1, None)[0].detach()
+    assert_allclose(longer[::2], table, atol=1e-6)
+    assert_allclose(longer[1::2], (table[1:] + table[:-1]) / 2, atol=1e-6)
+    # a short series beside a long one keeps the positions it has alone
+    valid = torch.arange(2 * n - 1) < torch.tensor([[2 * n - 1], [n]])
+    both = positions(2, 2 * n - 1, valid).detach()
+    assert_allclose(both[0], longer, atol=1e-6)
+    assert_array_equal(both[1, :n], table)
+
+
+@pytest.mark.parametrize("n_points", LENGTHS)
+def test__codewords_and_metrics__other_length(estimators, n_points):
+    estimator, X = estimators[0], values(n_points)
+    windows = -(-n_points // estimator.window_length)
+    codewords = estimator.codewords(X)
+    assert codewords.shape == (6, windows)
+    assert ((codewords >= 0) & (codewords < estimator.n_codewords)).all()
+    if windows > 1:
+        assert np.isfinite(list(estimator.reconstruction_metrics(X).values())).all()
+    else:
+        with pytest.raises(ValueError, match="two windows"):
+            estimator.reconstruction_metrics(X)
+
+
+@pytest.mark.parametrize("build", [transformer, classifier])
+def test__pooling_none__longer__clear_error_and_shorter_works(build):
+    estimator = build(pooling="none").fit(values(LENGTH), np.arange(6) % 2)
+    assert embed(estimator, values(9)).shape == embed(estimator, values(LENGTH)).shape
+    with pytest.raises(ValueError, match=r"pooling='none' emits 7 positions.*X has series of 13"):
+        estimator.transform(values(2 * LENGTH))

@@ -1,0 +1,70 @@
+"""The array that any input becomes."""
+
+import numpy as np
+import pytest
+from _panels import pad, ragged
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tsmae.panel import Panel, channel_statistics
+
+SERIES, _ = ragged()
+LENGTHS = [s.shape[1] for s in SERIES]
+
+
+def test__from_array__complete__is_not_copied():
+    X = np.ones((3, 2, 5), np.float32)
+    panel = Panel.from_array(X)
+    assert panel.complete
+    assert panel.lengths.tolist() == [5, 5, 5]
+    assert panel.values is X
+
+
+@pytest.mark.parametrize("extra", [0, 1, 30])
+def test__from_array__padded__cut_to_the_longest(extra):
+    panel = Panel.from_array(pad(SERIES, max(LENGTHS) + extra))
+    assert not panel.complete
+    assert panel.lengths.tolist() == LENGTHS
+    assert panel.n_points == max(LENGTHS)
+    assert_array_equal(panel.values, pad(SERIES, max(LENGTHS)))
+
+
+def test__from_array__gaps__end_at_the_last_point_of_any_channel():
+    X = np.full((2, 2, 6), np.nan)
+    X[0, 0, 1] = X[0, 1, 4] = X[1, 0, 0] = 1
+    assert Panel.from_array(X).lengths.tolist() == [5, 1]
+
+
+def test__getitem__short_series__cut_to_the_longest_of_them():
+    panel = Panel.from_array(pad(SERIES, 80))
+    order = np.argsort(LENGTHS)[:4]
+    part = panel[order]
+    assert part.n_points == max(LENGTHS[i] for i in order)
+    assert part.lengths.tolist() == [LENGTHS[i] for i in order]
+    assert_array_equal(part.values[0, :, : LENGTHS[order[0]]], SERIES[order[0]])
+    assert len(panel[np.arange(len(SERIES)) < 3]) == 3
+
+
+@pytest.mark.parametrize("window_length", [1, 4, 7, 100])
+def test__n_windows__ragged__each_series_own(window_length):
+    panel = Panel.from_array(pad(SERIES, 80))
+    expected = [-(-length // window_length) for length in LENGTHS]
+    assert panel.n_windows(window_length).tolist() == expected
+    whole = Panel.from_array(np.zeros((2, 1, 9)))
+    assert whole.n_windows(window_length).tolist() == [-(-9 // window_length)] * 2
+
+
+def test__n_windows__gap__window_without_observation_does_not_count():
+    X = np.zeros((2, 2, 12))
+    X[0, :, 4:8] = np.nan
+    X[1, 0] = np.nan
+    assert Panel.from_array(X).n_windows(4).tolist() == [2, 3]
+
+
+def test__channel_statistics__offset_and_tiny__exact():
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.normal(1e4, 1, 500), rng.normal(0, 1e-12, 500), np.full(500, 7.0)])[None]
+    mean, deviation = channel_statistics(Panel.from_array(X))
+    seen = X.astype(np.float32).astype(np.float64)
+    assert_allclose(mean[:2], seen[0, :2].mean(1), rtol=1e-12)
+    assert_allclose(deviation[:2], seen[0, :2].std(1), rtol=1e-12)
+    assert (mean[2], deviation[2]) == (7, 7)  # a constant channel: its magnitude

@@ -8,6 +8,8 @@ from sklearn.pipeline import make_pipeline
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 
+PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
+
 
 def weights_of(transformer):
     return [p.detach().clone() for p in transformer.model_.parameters()]
@@ -50,7 +52,7 @@ def test__fine_tune_all__frozen_transformer__is_never_modified(panel, small):
 
 def test__fine_tune_all__loss__falls(panel, small):
     X, y = panel
-    classifier = build(small, max_epochs=30, lr=3e-3, batch_size=8).fit(X, y)
+    classifier = build(small, max_epochs=30, lr=3e-3, batch_size=8, **PLAIN).fit(X, y)
     losses = [row["loss"] for row in classifier.history_]
     assert classifier.n_epochs_ == len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
@@ -126,7 +128,7 @@ def test__class_weight__moves_predictions(panel, small):
 def test__validation_fraction__stops_early_and_restores_the_best(panel, small):
     X, y = panel
     noise = np.random.default_rng(1).permutation(y)  # nothing to learn: validation gets worse
-    settings = {"max_epochs": 40, "lr": 0.02, "batch_size": 4, "patience": 3}
+    settings = {"max_epochs": 40, "lr": 0.02, "batch_size": 4, "patience": 3, **PLAIN}
     classifier = build(small, validation_fraction=0.5, **settings).fit(X, noise)
     valid = [row["valid_loss"] for row in classifier.history_]
     best = int(np.argmin(valid))

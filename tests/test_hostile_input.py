@@ -170,9 +170,6 @@ BAD_PANELS = {
     "series lost": Bad(
         column([1.0, 1.0, 1.0, None, None, None]), ValueError, "X has 1 series without.*position 1"
     ),
-    "flat frame, shuffled": Bad(
-        pd.DataFrame(X[:, 0])[::-1], ValueError, r"index of X must be increasing.*X\.to_numpy\(\)"
-    ),
     "nested, a number": Bad(
         pd.DataFrame({"a": [pd.Series([1.0, 2.0]), 3.0]}),
         TypeError,
@@ -280,6 +277,14 @@ def test__fit__bad_panel__says_what_and_stays_unfitted(bad):
         assert_like_new(estimator)
     if not hasattr(bad.value, "send"):  # a generator is used up
         assert_refused(lambda: transformer().fit_transform(bad.value), bad)
+
+
+def test__flat_frame__shuffled_or_for_the_classifier__clear_error():
+    frame = pd.DataFrame(X[:, 0])
+    with pytest.raises(ValueError, match=r"time index of X must be increasing.*X\.to_numpy\(\)"):
+        transformer().fit(frame[::-1])
+    with pytest.raises(TypeError, match=r"X is a flat DataFrame.*X\.to_numpy\(\)"):
+        classifier().fit(frame, Y)
 
 
 @cases({**BAD_PANELS, **OTHER_PANELS})
@@ -476,7 +481,7 @@ def test__fit__encoder_without_padding_mask__ragged_panel_is_a_clear_error():
 
 def test__fit_classifier__frozen_transformer__must_be_fitted_and_match():
     frozen = TimeMAEClassifier(FrozenEstimator(transformer()))
-    with pytest.raises(NotFittedError, match="TimeMAETransformer has not been fitted"):
+    with pytest.raises(NotFittedError, match=r"TimeMAETransformer .* not been fitted"):
         frozen.fit(X, Y)
     fitted = transformer().fit(X[:, :2])
     with pytest.raises(

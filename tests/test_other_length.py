@@ -77,7 +77,7 @@ def test__codewords_and_metrics__other_length(estimators, n_points):
 
 @pytest.mark.parametrize("build", [transformer, classifier])
 def test__pooling_none__longer__clear_error_and_shorter_works(build):
-    estimator = build(pooling="none").fit(values(LENGTH), np.arange(6) % 2)
+    estimator = build(pooling="none", pooling_layers="last").fit(values(LENGTH), np.arange(6) % 2)
     assert embed(estimator, values(9)).shape == embed(estimator, values(LENGTH)).shape
     with pytest.raises(ValueError, match=r"pooling='none' emits 7 positions.*X has series of 13"):
         estimator.transform(values(2 * LENGTH))

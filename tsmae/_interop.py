@@ -42,6 +42,7 @@ class Bridge:
 
     _parameter_constraints: dict[str, Any]
     is_fitted: bool
+    callbacks: Any
     random_state: Any
 
     def reset(self):
@@ -58,7 +59,7 @@ class Bridge:
         """Raise an error that both libraries know if there was no `fit`."""
         if not self.is_fitted:
             raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet: call `fit` first."
+                f"This {type(self).__name__} instance has not been fitted yet: call `fit` first."
             )
 
     def get_feature_names_out(self, input_features=None):
@@ -491,7 +492,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         if y.dtype.kind not in "biufO":
             y = np.array(y.tolist(), dtype=object)
     if isinstance(y, np.ma.MaskedArray):
-        y = y.astype(object).filled(np.nan)
+        y = np.ma.filled(y.astype(object), np.nan)
     if isinstance(y, (list, tuple)):
         y = np.array(y, dtype=object)  # numpy would turn ["a", 1] into strings
     if np.asarray(y).dtype.kind == "c":
@@ -508,8 +509,6 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             f"Input y contains NaN or None: the label at position {position} is missing. Drop "
             "the series, or mark it with a label and name that in `unlabeled`."
         )
-    if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise ValueError("Input y contains infinity; allowed are class labels.")
     if labels.dtype.kind == "O":
         kinds = {_kind(label) for label in labels}
         if len(kinds) > 1:
@@ -518,6 +517,8 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             )
         if kinds <= {"number", "string"}:
             labels = np.asarray(labels.tolist())
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError("Input y contains infinity; allowed are class labels.")
     if labels.dtype.kind not in "biufU":
         raise TypeError(
             f"y holds labels like {labels[0]!r} ({type(labels[0]).__name__}); allowed are "

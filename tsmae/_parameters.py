@@ -23,18 +23,24 @@ def _real(low: float, high: float | None = None, closed: str = "left") -> list:
 
 TRAINING = {
     "max_epochs": _integer(0),
-    "batch_size": _integer(1),
+    "batch_size": [*_integer(1), StrOptions({"auto"})],
     "lr": _real(0, None, "neither"),
     "weight_decay": _real(0),
+    "label_smoothing": _real(0, 1),
     "lr_schedule": [StrOptions(set(SCHEDULES)), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
-    "precision": [StrOptions({"float32", "bfloat16"})],
+    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
     "callbacks": [list, tuple, None],
     "compile": ["boolean"],
     "device": [str, torch.device],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
+}
+
+READOUT = {
+    "pooling": [StrOptions(set(STATISTICS)), tuple, list],
+    "pooling_layers": [StrOptions(set(LAYERS))],
 }
 
 TRANSFORMER = {
@@ -57,17 +63,15 @@ TRANSFORMER = {
     "n_codewords": _integer(2),
     "temperature": _real(0, None, "neither"),
     "codeword_gradient": ["boolean"],
-    "label_smoothing": _real(0, 1),
     "mcc_weight": _real(0),
     "mrr_weight": _real(0),
     "mrr_target": [StrOptions({"raw", "layer_norm"})],
     "momentum": _real(0, 1, "both"),
     "reconstruction_weight": _real(0),
     "spectral_weight": _real(0),
-    "pooling": [StrOptions(set(STATISTICS)), tuple, list],
-    "pooling_layers": [StrOptions(set(LAYERS))],
     "standardize": ["boolean"],
     "encoder": [Callable, None],
+    **READOUT,
     **TRAINING,
 }
 
@@ -80,7 +84,7 @@ def check_callbacks(callbacks: list | tuple | None) -> None:
         if not isinstance(callback, Callback):
             raise TypeError(
                 "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
-                f"pairs (name, callback). Got {item!r} instead."
+                f"pairs (name, callback). Got {callbacks!r} with {item!r} instead."
             )
 
 

@@ -13,27 +13,102 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
+from tsmae import presets
 from tsmae._interop import Bridge, Series, embedding_frame, read_labels, read_panel
-from tsmae._parameters import TRAINING
-from tsmae.nn import SeriesClassifier
+from tsmae._parameters import READOUT, TRAINING, check_pooling
+from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device
-from tsmae.training.loops import apply, embed, fine_tune
-from tsmae.training.randomness import draw_seed, isolated_global_rng
+from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standardize
+from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
+_AUTO_LARGEST_BATCH = 64
 
 
 class TimeMAEClassifier(
     Bridge, SavedAsTensors, BaseClassifier, ClassifierMixin, TransformerMixin, BaseEstimator
 ):
-    """Classification of time series with a fine-tuned TimeMAE encoder [1]_."""
+    """Classification of time series with a fine-tuned TimeMAE encoder [1]_.
+
+    `fit` pre-trains an encoder on all series it is given (or takes one that is pre-trained),
+    puts a linear head on it, and fine-tunes both on the labels. Series without a label take
+    part in pre-training, see `unlabeled`.
+
+    Parameters
+    ----------
+    transformer : TimeMAETransformer or FrozenEstimator of a fitted one, optional
+        Unfitted, it is cloned and pre-trained on X; None takes the default settings. Wrapped in
+        :class:`sklearn.frozen.FrozenEstimator` it is used as it is, by every clone and in every
+        fold of a grid search, and never modified: fine-tuning works on a copy.
+    fine_tune : {"all", "head", "random"}, default="all"
+        What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
+        logistic regression on the embeddings of `transformer`; or encoder and head from random
+        weights without pre-training (FineZero+).
+    max_epochs : int, default=8
+        Epochs of fine-tuning. With "head" this and the other settings of training are unused.
+    batch_size : int or "auto", default="auto"
+        "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
+        least 16.
+    lr : float, default=5e-4
+        Learning rate of AdamW, with `lr_schedule` its maximum.
+    weight_decay : float, default=0.05
+    class_weight : dict of label to weight, "balanced" or None, default=None
+        Of the loss; "balanced" is inversely proportional to the classes' frequencies.
+    validation_fraction : float in (0, 1), optional
+        Share of the labelled series held out, stratified: fine-tuning stops after `patience`
+        epochs without a lower loss on them, and the best epoch's weights are kept.
+    unlabeled : label, optional
+        Mark in y, say -1, of series without a label: they take part in pre-training only, and
+        the mark is no class.
+    pooling : str or tuple of str, default=("mean", "quarters")
+        As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
+        transformer's. Maxima and deviations make good fixed features, but an encoder that is
+        trained through them generalises badly.
+    pooling_layers : {"last", "all", "ends"}, default="last"
+        Likewise.
+    label_smoothing : float in [0, 1), default=0.1
+    lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
+    patience : int or None, default=10
+        Of use with `validation_fraction`; None never stops early.
+    precision, callbacks, compile, device, random_state, verbose
+        As in :class:`TimeMAETransformer`; they apply to fine-tuning, and to the transformer
+        only if that is None. A `random_state` also seeds a transformer that has none.
+
+    Attributes
+    ----------
+    classes_ : array of labels, sorted
+    n_classes_ : int
+    transformer_ : TimeMAETransformer
+        Pre-trained here, or the one given frozen.
+    history_ : list of dict
+        One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
+        `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
+    n_epochs_, n_channels_in_, series_length_, embedding_dim_, device_
+        As in :class:`TimeMAETransformer`.
+    model_ : tsmae.nn.SeriesClassifier
+
+    References
+    ----------
+    .. [1] M. Cheng, Q. Liu, Z. Liu, H. Zhang, R. Zhang, E. Chen. TimeMAE: Self-Supervised
+       Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_unit_test
+    >>> from tsmae import TimeMAEClassifier, TimeMAETransformer
+    >>> X, y = load_unit_test(split="train", return_type="numpy3D")
+    >>> transformer = TimeMAETransformer(d_model=16, max_epochs=1)
+    >>> classifier = TimeMAEClassifier(transformer, max_epochs=1).fit(X, y)
+    >>> classifier.predict(X).shape
+    (20,)
+    """
 
     _tags = {
         "authors": "tsmae developers",
@@ -53,6 +128,8 @@ class TimeMAEClassifier(
         "fine_tune": [StrOptions({"all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Real, None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        **READOUT,
         **TRAINING,
     }
     _modules = ("model_",)
@@ -61,18 +138,20 @@ class TimeMAEClassifier(
         self,
         transformer=None,
         fine_tune="all",
-        max_epochs=100,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.01,
+        max_epochs=8,
+        batch_size="auto",
+        lr=5e-4,
+        weight_decay=0.05,
         class_weight=None,
         validation_fraction=None,
         unlabeled=None,
         *,
-        label_smoothing=0.0,
-        lr_schedule=None,
+        pooling=("mean", "quarters"),
+        pooling_layers="last",
+        label_smoothing=0.1,
+        lr_schedule="one_cycle",
         patience=10,
-        precision="float32",
+        precision="auto",
         callbacks=None,
         compile=False,
         device="auto",
@@ -88,6 +167,8 @@ class TimeMAEClassifier(
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
         self.unlabeled = unlabeled
+        self.pooling = pooling
+        self.pooling_layers = pooling_layers
         self.label_smoothing = label_smoothing
         self.lr_schedule = lr_schedule
         self.patience = patience
@@ -175,10 +256,10 @@ class TimeMAEClassifier(
         train_panel = panel[train]
         self.transformer_ = self._fitted_transformer(panel, seed)
 
-        with isolated_global_rng(seed, self.device_):
-            self._build_modules()
+        self._build_modules()
         self.model_.to(self.device_)
         self.embedding_dim_ = self.model_.encoder.embedding_dim
+        self._standardize(panel, seed)
         self._fit_probe(train_panel, targets, weights)
         self.history_ = []
         if self.fine_tune != "head" and self.max_epochs:
@@ -191,6 +272,7 @@ class TimeMAEClassifier(
                 seed=seed,
                 class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
                 label_smoothing=self.label_smoothing,
+                batch_size=batch_size_of(self.batch_size, len(train_panel), _AUTO_LARGEST_BATCH),
                 **training_settings(self),
             )
         self.n_epochs_ = len(self.history_)
@@ -257,8 +339,18 @@ class TimeMAEClassifier(
         return transformer.fit(panel.values)
 
     def _build_modules(self) -> None:
-        encoder = copy.deepcopy(self.transformer_.series_encoder_)
+        trained = self.transformer_.series_encoder_
+        if self.fine_tune == "head":
+            encoder = copy.deepcopy(trained)
+        else:
+            backbone = copy.deepcopy(trained.backbone)
+            encoder = SeriesEncoder(backbone, check_pooling(self.pooling), self.pooling_layers)
         self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
+
+    def _standardize(self, panel: Panel, seed: int) -> None:
+        """Standardise what enters the head, unless the transformer has done so."""
+        if self.fine_tune != "head" or not self.transformer_.standardize:
+            standardize(self.model_.encoder, panel, self.device_, new_generator(seed))
 
     def _fit_probe(self, panel: Panel, targets: np.ndarray, weights: np.ndarray) -> None:
         """Set the head to a logistic regression on the frozen embeddings.
@@ -266,11 +358,7 @@ class TimeMAEClassifier(
         This is all of ``fine_tune="head"``, and where the other two start: from a head that
         fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
         """
-        encoder = self.model_.encoder
-        embeddings = embed(encoder, panel, self.device_)
-        if not self.transformer_.standardize:
-            encoder.standardize(embeddings)
-            embeddings = embed(encoder, panel, self.device_)
+        embeddings = embed(self.model_.encoder, panel, self.device_)
         probe = LogisticRegression(
             max_iter=_PROBE_ITERATIONS, class_weight=dict(enumerate(weights))
         ).fit(embeddings, targets)
@@ -302,15 +390,11 @@ class TimeMAEClassifier(
     def get_test_params(cls, parameter_set="default"):
         """Three small settings for sktime's test suite."""
         paper, recipe = TimeMAETransformer.get_test_params()
+        short = {"max_epochs": 1, "precision": "float32"}
         return [
-            {"transformer": TimeMAETransformer(**paper), "max_epochs": 1},
+            {"transformer": TimeMAETransformer(**paper), **presets.PAPER_FINE_TUNING, **short},
             {"transformer": TimeMAETransformer(**recipe), "fine_tune": "head"},
-            {
-                "transformer": TimeMAETransformer(**recipe),
-                "fine_tune": "random",
-                "max_epochs": 2,
-                "lr_schedule": "cosine",
-            },
+            {"transformer": TimeMAETransformer(**recipe), "fine_tune": "random", **short},
         ]
 
 

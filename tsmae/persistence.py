@@ -168,17 +168,17 @@ class SavedAsTensors:
             with ZipFile(path) as archive:
                 description = json.loads(archive.read("estimator.json"))
                 weights = load_tensors(archive.read("weights.safetensors"))
+            file_format, found = description["format"], description["estimator"]["class"]
         except (BadZipFile, KeyError, ValueError, SafetensorError, zlib.error) as error:
             raise ValueError(
                 f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
             ) from None
-        if description["format"] > _FORMAT:
+        if file_format > _FORMAT:
             raise ValueError(
-                f"{path} has format {description['format']}, written by tsmae "
+                f"{path} has format {file_format}, written by tsmae "
                 f"{description['version']}; this is tsmae {__version__}, which reads up to "
                 f"{_FORMAT}."
             )
-        found = description["estimator"]["class"]
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
         return _restore(description["estimator"], weights)
@@ -297,7 +297,5 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
         with torch.no_grad():
             for name, tensor in _tensors(estimator).items():
                 tensor.copy_(weights[description["prefix"] + name])
-        for name in estimator._modules:
-            getattr(estimator, name).eval().requires_grad_(False)
         estimator._to_device(estimator.device_)
     return estimator

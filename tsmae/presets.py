@@ -50,13 +50,17 @@ PAPER = {
     "lr": 1e-3,
     "weight_decay": 0.01,
     "lr_schedule": None,
+    "precision": "float32",
 }
 
 PAPER_FINE_TUNING = {
     "fine_tune": "all",
+    "pooling": "mean",
+    "pooling_layers": "last",
     "max_epochs": 100,
     "batch_size": 128,
     "lr": 1e-3,
     "weight_decay": 0.0,
     "lr_schedule": None,
+    "precision": "float32",
 }

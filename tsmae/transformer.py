@@ -10,29 +10,179 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
 
+from tsmae import presets
 from tsmae._interop import Bridge, embedding_frame, read_panel
 from tsmae._parameters import TRANSFORMER, check_pooling
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics
 from tsmae.persistence import SavedAsTensors
-from tsmae.training.device import resolve_device
-from tsmae.training.loops import apply, embed, evaluate_pretext, pretrain
+from tsmae.training.device import resolve_device, uses_bfloat16
+from tsmae.training.loops import (
+    apply,
+    batch_size_of,
+    embed,
+    evaluate_pretext,
+    pretrain,
+    standardize,
+)
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
-_STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
+_AUTO_LARGEST_BATCH = 128
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
     """Embeddings of time series from a decoupled masked autoencoder [1]_.
 
     `fit` pre-trains TimeMAE on a panel without labels: series are cut in windows, most windows
-    are hidden, and the model learns to predict what stood there from the rest. `transform`
-    gives one vector a series. Works as a step of scikit-learn's and of sktime's pipelines.
+    are hidden, and the model learns to predict from the rest what stood there. `transform`
+    gives one vector a series, standardised, so that a linear classifier can follow directly.
+    Works as a step of scikit-learn's and of sktime's pipelines.
+
+    The defaults are one recipe for all panels, chosen on held-out parts of training data; it
+    keeps the paper's decoupled encoders and predicts frozen codewords. The paper's own settings
+    are :data:`tsmae.presets.PAPER`.
 
     Parameters
     ----------
     window_length : int, default=8
-        Time points of a window (sub-series) δ. A tail is padded, and the padding masked.
+        Time points of a window (sub-series) δ. A tail is padded, and the padding masked out.
+    d_model : int, default=128
+        Width d of the representations; a multiple of `n_heads`.
+    n_heads : int, default=4
+        Attention heads.
+    n_layers : int, default=4
+        Layers of the encoder, which sees visible windows only.
+    n_decoupled_layers : int, default=2
+        Layers of the decoupled encoder, which predicts hidden windows by cross-attention. Used
+        in pre-training only.
+    dropout : float in [0, 1), default=0.1
+        On the output of each attention and feed-forward network.
+    mask_ratio : float in (0, 1), default=0.6
+        Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
+    n_codewords : int, default=192
+        Codewords K of a codebook.
+    temperature : float, default=1.0
+        Of the learned tokenizer's Gumbel softmax.
+    momentum : float in [0, 1], default=0.99
+        η of the target encoder, of use with ``mrr_weight > 0`` only.
+    mrr_weight : float, default=0.0
+        Weight of masked representation regression against the momentum target encoder. The
+        paper has 5; off by default, since position alone explains most of its target and it
+        lowered accuracy in every comparison (see ``benchmarks/results/ablations.md``).
+    mcc_weight : float, default=1.0
+        Weight of masked codeword classification.
+    label_smoothing : float in [0, 1), default=0.2
+        Of the codeword classification.
+    codeword_gradient : bool, default=True
+        Whether a learned codebook gets gradients through its targets (straight-through).
+    pooling : str or tuple of str, default=("mean", "max", "std", "quarters")
+        Statistics over the windows of a series, concatenated: "mean", "max", "min", "std",
+        "last" (the last window), "quarters" (means over the four quarters of the series, which
+        keep a coarse order in time), or "none" (the flattened sequence, for panels of one
+        length).
+    scaling : {"channel", "instance"} or None, default="channel"
+        Shift and scale each channel by its mean and deviation: over the panel in `fit`, over
+        the series itself, or not at all. Observed points only.
+    max_epochs : int, default=15
+        Epochs of pre-training; 0 gives the random encoder (FineZero), the baseline that
+        pre-training has to beat.
+    batch_size : int or "auto", default="auto"
+        Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
+        those get enough steps: a sixteenth of the panel, at least 16.
+    lr : float, default=2e-3
+        Learning rate of AdamW, with `lr_schedule` its maximum.
+    weight_decay : float, default=0.05
+    lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
+        Course of the learning rate over all steps; None keeps it constant.
+    encoder : callable, optional
+        Builds a module that maps (B, N, d) to (B, N, d) and takes the place of the Transformer;
+        called with `d_model` if it requires an argument. For series of unequal length its
+        ``forward`` must take ``padding_mask`` (B, N), True at padding.
+    callbacks : list of skorch callbacks, optional
+        See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor.
+    compile : bool, default=False
+        Whether :func:`torch.compile` the model for training. Pays on long fits only: it
+        takes a minute or more on a CPU before the first step.
+    device : str or torch.device, default="auto"
+        "cpu", "cuda", "cuda:1", "mps", …; "auto" takes CUDA, else MPS, else the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seeds weights, masks, dropout and the order of series. Global generators are neither
+        read nor changed.
+    verbose : int, default=0
+        1 shows a progress bar with the loss and the time left.
+    block : {"pre_norm", "timemae"}, default="pre_norm"
+        Layout of the layers; "timemae" is that of the released TimeMAE.
+    decoupled_dropout : float in [0, 1), optional
+        Dropout of the decoupled encoder; None takes `dropout`.
+    stem : {"conv", "linear"}, default="conv"
+        Map from a window to its embedding: two small convolutions within the window, or the
+        paper's single linear map.
+    window_statistics : bool, default=True
+        Whether windows are also embedded by their shape, mean and log deviation, so that small
+        movements at any level can be told apart.
+    mask_per : {"series", "batch"}, default="series"
+        Whether each series of a batch has its own hidden windows.
+    decoupled : bool, default=True
+        False feeds mask tokens to the encoder, as BERT does; for comparison.
+    tokenizer : {"random_projection", "learned"}, default="random_projection"
+        Codewords from frozen random directions in the space of window shapes, or the paper's
+        learned codebook.
+    n_codebooks : int, default=4
+        Independent codebooks, all predicted.
+    mrr_target : {"raw", "layer_norm"}, default="raw"
+        Whether regression targets are layer-normalised.
+    reconstruction_weight, spectral_weight : float, default=0.0
+        Weights of reconstructing hidden windows, and their amplitude spectra.
+    pooling_layers : {"ends", "last", "all"}, default="ends"
+        Layers that are pooled: the embedded windows and the last layer, the last one, or all
+        of the encoder's.
+    standardize : bool, default=True
+        Whether embeddings are shifted and scaled to mean 0 and deviation 1 on the panel of
+        `fit` (on a sample of 10 000 series, if it has more).
+    validation_fraction : float in (0, 1), optional
+        Share of series held out from pre-training. The weights of the epoch with the lowest
+        pretext loss on them are kept.
+    patience : int, optional
+        Epochs without a lower held-out loss after which to stop; None never stops.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the products in training; "auto" takes bfloat16 where the hardware is faster with
+        it. Weights and embeddings are float32 in any case.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``hit_rate``
+        (share of hidden windows whose codeword ranked first), ``ndcg`` (at 10),
+        ``distinct_codewords`` and ``perplexity`` of the codebooks' use, ``duration`` in
+        seconds; with `validation_fraction` also ``valid_loss`` and so on.
+    n_epochs_ : int
+    n_channels_in_ : int
+    series_length_ : int
+        Time points of the longest series in `fit`.
+    embedding_dim_ : int
+    channel_names_in_ : array of str
+        Where X names its channels.
+    device_ : torch.device
+    config_ : tsmae.nn.TimeMAEConfig
+    model_ : tsmae.nn.TimeMAE
+    series_encoder_ : tsmae.nn.SeriesEncoder
+
+    References
+    ----------
+    .. [1] M. Cheng, Q. Liu, Z. Liu, H. Zhang, R. Zhang, E. Chen. TimeMAE: Self-Supervised
+       Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import Pipeline
+    >>> from sktime.datasets import load_unit_test
+    >>> from tsmae import TimeMAETransformer
+    >>> X, y = load_unit_test(split="train", return_type="numpy3D")
+    >>> pipeline = Pipeline([("mae", TimeMAETransformer()), ("lr", LogisticRegression())])
+    >>> pipeline = pipeline.set_params(mae__max_epochs=1, mae__d_model=16)
+    >>> pipeline.fit(X, y).predict(X).shape
+    (20,)
     """
 
     _tags = {
@@ -56,26 +206,26 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def __init__(
         self,
         window_length=8,
-        d_model=64,
+        d_model=128,
         n_heads=4,
-        n_layers=8,
-        n_decoupled_layers=4,
-        dropout=0.2,
+        n_layers=4,
+        n_decoupled_layers=2,
+        dropout=0.1,
         mask_ratio=0.6,
         n_codewords=192,
         temperature=1.0,
         momentum=0.99,
-        mrr_weight=5.0,
+        mrr_weight=0.0,
         mcc_weight=1.0,
         label_smoothing=0.2,
         codeword_gradient=True,
-        pooling="mean",
+        pooling=("mean", "max", "std", "quarters"),
         scaling="channel",
-        max_epochs=100,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.01,
-        lr_schedule=None,
+        max_epochs=15,
+        batch_size="auto",
+        lr=2e-3,
+        weight_decay=0.05,
+        lr_schedule="one_cycle",
         encoder=None,
         callbacks=None,
         compile=False,
@@ -83,22 +233,22 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         random_state=None,
         verbose=0,
         *,
-        block="timemae",
+        block="pre_norm",
         decoupled_dropout=None,
-        stem="linear",
-        window_statistics=False,
+        stem="conv",
+        window_statistics=True,
         mask_per="series",
         decoupled=True,
-        tokenizer="learned",
-        n_codebooks=1,
+        tokenizer="random_projection",
+        n_codebooks=4,
         mrr_target="raw",
         reconstruction_weight=0.0,
         spectral_weight=0.0,
-        pooling_layers="last",
+        pooling_layers="ends",
         standardize=True,
         validation_fraction=None,
         patience=None,
-        precision="float32",
+        precision="auto",
     ):
         self.window_length = window_length
         self.d_model = d_model
@@ -222,10 +372,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.history_ = self._pretrain(panel, seed)
         self.n_epochs_ = len(self.history_)
         if self.standardize:
-            few = len(panel) <= _STANDARDIZE_ON
-            sample = torch.randperm(len(panel), generator=generator)[:_STANDARDIZE_ON].numpy()
-            embeddings = embed(self.series_encoder_, panel if few else panel[sample], self.device_)
-            self.series_encoder_.standardize(embeddings)
+            standardize(self.series_encoder_, panel, self.device_, generator)
         return self
 
     def _transform(self, X, y=None):
@@ -304,6 +451,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             held_out,
             n_epochs=self.max_epochs,
             seed=seed,
+            batch_size=batch_size_of(self.batch_size, len(panel), _AUTO_LARGEST_BATCH),
             **training_settings(self),
         )
 
@@ -366,37 +514,25 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """Two small settings for sktime's test suite."""
+        """Two small settings for sktime's test suite: the paper's, and the defaults'."""
         small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}
-        short = {"window_length": 4, "max_epochs": 1, "n_codewords": 8}
+        short = {"window_length": 4, "max_epochs": 1, "n_codewords": 8, "batch_size": 128}
+        exact = {"precision": "float32"}
         return [
-            {**small, **short},
-            {
-                **small,
-                **short,
-                "block": "pre_norm",
-                "stem": "conv",
-                "window_statistics": True,
-                "tokenizer": "random_projection",
-                "n_codebooks": 2,
-                "mrr_weight": 0.0,
-                "pooling": ("mean", "max", "std"),
-                "pooling_layers": "all",
-                "lr_schedule": "one_cycle",
-            },
+            {**presets.PAPER, "scaling": "channel", **small, **short, **exact},
+            {**small, **short, **exact, "n_codebooks": 2},
         ]
 
 
 def training_settings(estimator) -> dict:
     """The parameters of an estimator that training takes as they are."""
     return {
-        "batch_size": estimator.batch_size,
         "lr": estimator.lr,
         "weight_decay": estimator.weight_decay,
         "lr_schedule": estimator.lr_schedule,
         "patience": estimator.patience,
         "device": estimator.device_,
-        "autocast": estimator.precision == "bfloat16",
+        "autocast": uses_bfloat16(estimator.precision, estimator.device_),
         "compile": estimator.compile,
         "callbacks": list(estimator.callbacks or []),
         "verbose": estimator.verbose,

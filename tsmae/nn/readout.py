@@ -10,7 +10,7 @@ from torch import nn
 
 from tsmae.nn.backbone import Backbone
 
-_CONSTANT = 1e-6  # relative deviation below which a feature counts as constant
+_CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 
 STATISTICS = ("mean", "max", "min", "std", "quarters", "last", "none")
 LAYERS = ("last", "all", "ends")

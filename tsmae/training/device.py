@@ -38,3 +38,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if name not in available and name.removesuffix(":0") not in available:
         raise ValueError(f"device={device!r} is not available; {allowed}.")
     return resolved
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16; "auto" does where the hardware multiplies it faster."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False

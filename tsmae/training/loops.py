@@ -18,6 +18,15 @@ from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedul
 from tsmae.training.randomness import isolated_global_rng, new_generator
 
 _EMBEDDING_BATCH = 256
+_STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
+_AUTO_STEPS, _AUTO_SMALLEST = 16, 16  # of batch_size="auto"
+
+
+def batch_size_of(batch_size: int | str, n_series: int, largest: int) -> int:
+    """Series in a batch; "auto" gives small panels 16 steps an epoch, as far as 16 series do."""
+    if batch_size != "auto":
+        return int(batch_size)
+    return min(max(n_series // _AUTO_STEPS, _AUTO_SMALLEST), largest)
 
 
 def pretrain(model: TimeMAE, panel: Panel, held_out: Panel | None = None, **settings) -> list[dict]:
@@ -167,3 +176,12 @@ def apply(
 def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndarray:
     """Embeddings (n, D) float32 of a panel."""
     return apply(lambda batch: encoder(batch.x, batch.complete), panel, device)
+
+
+def standardize(
+    encoder: SeriesEncoder, panel: Panel, device: torch.device, generator: torch.Generator
+) -> None:
+    """Let the embeddings of a panel, or of a sample of it, have mean 0 and deviation 1."""
+    if len(panel) > _STANDARDIZE_ON:
+        panel = panel[torch.randperm(len(panel), generator=generator)[:_STANDARDIZE_ON].numpy()]
+    encoder.standardize(embed(encoder, panel, device))

@@ -1,0 +1,131 @@
+"""The door: what each container becomes, and what it says about its series and channels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from _panels import containers, pad, ragged
+from numpy.testing import assert_array_equal
+
+from tsmae._interop import read_labels, read_panel
+from tsmae.panel import Panel
+
+SERIES, _ = ragged(6)
+EXPECTED = pad(SERIES, max(s.shape[1] for s in SERIES))
+CONTAINERS = containers(SERIES)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test__read_panel__every_container__same_values(container):
+    read = read_panel(CONTAINERS[container])
+    assert read.values.dtype == np.float32
+    assert_array_equal(Panel.from_array(read.values).values, EXPECTED)
+    assert len(read.instances) == len(SERIES)
+    named = isinstance(CONTAINERS[container], pd.DataFrame) or container == "df-list"
+    assert read.channels == (["dim_0", "dim_1"] if named else None)
+
+
+def test__read_panel__torch_tensor__as_array():
+    assert_array_equal(read_panel(torch.tensor(EXPECTED)).values, EXPECTED)
+
+
+def test__read_panel__two_dimensions__series_in_rows():
+    read = read_panel(np.arange(6).reshape(2, 3))
+    assert read.values.tolist() == [[[0, 1, 2]], [[3, 4, 5]]]
+    assert read.n_features == 3
+
+
+def test__read_panel__list_of_lists__univariate_of_any_length():
+    read = read_panel([[1, 2, 3], [4]])
+    assert_array_equal(read.values, [[[1, 2, 3]], [[4, np.nan, np.nan]]])
+
+
+def test__read_panel__flat_frame__single_series():
+    frame = pd.DataFrame({"a": [1, 2], "b": [3.0, None]})
+    assert_array_equal(read_panel(frame).values, [[[1, 2], [3, np.nan]]])
+    assert_array_equal(read_panel(frame["a"]).values, [[[1, 2]]])
+    with pytest.raises(TypeError, match="flat DataFrame"):
+        read_panel(frame, single_series=False)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        pd.date_range("2020", periods=4, freq="D"),
+        pd.period_range("2020", periods=4, freq="M"),
+        pd.timedelta_range("1h", periods=4),
+        [0.5, 1.0, 7.0, 9.0],
+        ["a", "b", "c", "d"],
+    ],
+    ids=["dates", "periods", "durations", "floats", "words"],
+)
+def test__read_panel__any_time_index__order_counts(time):
+    index = pd.MultiIndex.from_product([["y", "x"], time], names=["who", "when"])
+    read = read_panel(pd.DataFrame({"a": np.arange(8.0)}, index=index))
+    assert read.values.tolist() == [[[0, 1, 2, 3]], [[4, 5, 6, 7]]]
+    assert read.instances.tolist() == ["y", "x"]
+    assert read.instances.name == "who"
+    assert_array_equal(
+        read_panel([pd.DataFrame({"a": np.arange(4.0)}, index=time)]).values, read.values[:1]
+    )
+
+
+def test__read_panel__times_of_their_own__series_start_together():
+    index = pd.MultiIndex.from_tuples([("b", 7), ("b", 9), ("a", 1), ("a", 2), ("a", 3)])
+    read = read_panel(pd.DataFrame({"v": [1, 2, 3, 4, 5]}, index=index))
+    assert_array_equal(read.values, [[[1, 2, np.nan]], [[3, 4, 5]]])
+
+
+def test__read_panel__nested_cells_of_unequal_length__channel_ends_missing():
+    frame = pd.DataFrame(
+        {"a": [pd.Series([1.0, 2.0, 3.0])], "b": [pd.Series([4, None], dtype="Int64")]}
+    )
+    assert_array_equal(read_panel(frame).values, [[[1, 2, 3], [4, np.nan, np.nan]]])
+
+
+@pytest.mark.parametrize(
+    "missing", [None, np.nan, pd.NA, float("nan")], ids=["None", "nan", "NA", "float"]
+)
+def test__read_panel__missing_of_any_kind__nan(missing):
+    index = pd.MultiIndex.from_product([[0], range(3)])
+    frame = pd.DataFrame({"a": pd.Series([1, missing, 3], dtype=object, index=index)})
+    assert_array_equal(read_panel(frame).values, [[[1, np.nan, 3]]])
+
+
+def test__read_panel__other_panel_of_sktime__read():
+    pytest.importorskip("xarray")
+    import xarray
+
+    array = xarray.DataArray(EXPECTED[:2, :, :5], dims=["instance", "channel", "time"])
+    assert_array_equal(read_panel(array).values, EXPECTED[:2, :, :5])
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, 0, 1], [1, 0, 1]),
+        (("b", "a", "b"), ["b", "a", "b"]),
+        (np.array([True, False, True]), [True, False, True]),
+        (np.array([[1], [0], [1]]), [1, 0, 1]),
+        (np.array([1.0, 2.0, 1.0]), [1.0, 2.0, 1.0]),
+        (np.array([1, 2, 1], dtype=">i2"), [1, 2, 1]),
+        (np.array(["a", "b", "a"], dtype=object), ["a", "b", "a"]),
+        (pd.Series(["a", "b", "a"], dtype="category"), ["a", "b", "a"]),
+        (pd.Series(["a", "b", "a"], dtype="string"), ["a", "b", "a"]),
+        (pd.Series([2, 1, 2], dtype="Int64"), [2, 1, 2]),
+        (pd.Series([True, False, True], dtype="boolean"), [True, False, True]),
+        (pd.Series([1, 2, 1], index=[7, 5, 9]), [1, 2, 1]),
+        (pd.DataFrame({"y": [1, 2, 1]}), [1, 2, 1]),
+        (pd.Index(["a", "b", "a"]), ["a", "b", "a"]),
+        (pd.Categorical(["a", "b", "a"]), ["a", "b", "a"]),
+        (np.ma.array([1, 2, 1]), [1, 2, 1]),
+        (torch.tensor([1, 2, 1]), [1, 2, 1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test__read_labels__any_container__one_dimensional_array(labels, expected):
+    read = read_labels(labels, 3)
+    assert read.dtype.kind in "biufU"
+    assert read.tolist() == expected
+    assert [type(label) for label in read.tolist()] == [type(label) for label in expected]

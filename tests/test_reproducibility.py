@@ -1,0 +1,246 @@
+"""The same numbers bit for bit: after storage, refits and in threads; no trace on global RNGs."""
+
+import copy
+import pickle
+import random
+
+import joblib
+import numpy as np
+import pytest
+import sktime.base
+import torch
+from _panels import classifier, embed, pad, ragged, transformer
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from tsmae import TimeMAEClassifier
+
+SERIES, LABELS = ragged()
+SERIES[4][:, 2:11] = np.nan
+COMPLETE = np.stack([s[:, -8:] for s in pad(SERIES, 40)[3:, :, :8]]).astype(np.float64)
+COMPLETE[np.isnan(COMPLETE)] = 0
+
+
+class DropoutEncoder(torch.nn.Module):
+    """A user's encoder with dropout, which draws from the global generator."""
+
+    def __init__(self, d_model):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(d_model, d_model), torch.nn.Dropout(0.5), torch.nn.Tanh()
+        )
+
+    def forward(self, x, padding_mask=None):
+        return self.layers(x)
+
+
+def build_transformer(which, **parameters):
+    return transformer(which, **parameters)
+
+
+def build_classifier(which, **parameters):
+    seed = parameters.pop("random_state", 0)
+    return classifier(which, random_state=None, **parameters).set_params(random_state=seed)
+
+
+BUILDS = {"transformer": build_transformer, "classifier": build_classifier}
+
+
+def outputs(estimator, X=SERIES):
+    numbers = [embed(estimator, X)]
+    if hasattr(estimator, "predict_proba"):
+        numbers += [estimator.predict_proba(X), estimator.predict(X)]
+    else:
+        metrics = estimator.reconstruction_metrics(X)
+        numbers += [estimator.codewords(X), np.array(list(metrics.values()))]
+    return numbers
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert a.dtype == b.dtype
+        assert_array_equal(a, b)
+
+
+def through_pickle(estimator, directory):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+def through_joblib(estimator, directory):
+    joblib.dump(estimator, directory / "model.joblib", compress=3)
+    return joblib.load(directory / "model.joblib")
+
+
+def through_memory_map(estimator, directory):
+    joblib.dump(estimator, directory / "model.joblib")
+    return joblib.load(directory / "model.joblib", mmap_mode="r")
+
+
+def through_sktime_memory(estimator, directory):
+    return sktime.base.load(estimator.save())
+
+
+def through_sktime_file(estimator, directory):
+    estimator.save(directory / "model")
+    return sktime.base.load(directory / "model.zip")
+
+
+def through_file(estimator, directory):
+    estimator.save(directory / "model.v1")
+    return type(estimator).load(directory / "model.v1")
+
+
+def through_deepcopy(estimator, directory):
+    return copy.deepcopy(estimator)
+
+
+def through_two_files(estimator, directory):
+    return through_file(through_pickle(through_file(estimator, directory), directory), directory)
+
+
+STORAGE = [value for name, value in sorted(globals().items()) if name.startswith("through_")]
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+def which(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def build(request):
+    return BUILDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def fitted(build, which):
+    return build(which).fit(SERIES, LABELS)
+
+
+@pytest.mark.parametrize("store", STORAGE)
+def test__stored__same_numbers_and_attributes(fitted, tmp_path, store):
+    again = store(fitted, tmp_path)
+    assert type(again) is type(fitted)
+    assert_same(outputs(again), outputs(fitted))
+    assert_same(outputs(again, COMPLETE), outputs(fitted, COMPLETE))
+    attributes = {name for name in vars(fitted) if name.endswith("_") and name[0] != "_"}
+    assert attributes == {name for name in vars(again) if name.endswith("_") and name[0] != "_"}
+    assert again.history_ == fitted.history_
+    assert str(again.get_params()) == str(fitted.get_params())
+
+
+@pytest.mark.parametrize("store", STORAGE)
+def test__stored_transformer__fine_tunes_as_the_original(which, tmp_path, store):
+    pretrained = transformer(which).fit(SERIES)
+
+    def fine_tuned(frozen):
+        settings = {"max_epochs": 3, "lr": 0.01, "random_state": 0}
+        return TimeMAEClassifier(FrozenEstimator(frozen), **settings).fit(SERIES, LABELS)
+
+    expected = fine_tuned(pretrained)
+    assert_same(outputs(fine_tuned(store(pretrained, tmp_path))), outputs(expected))
+    moved = embed(expected, SERIES) - embed(pretrained, SERIES)
+    assert abs(moved).max() > 1e-3  # the encoder was trained, not only the head
+
+
+@pytest.mark.parametrize("store", [through_pickle, through_file])
+def test__stored__refit_gives_the_same_numbers(fitted, tmp_path, store):
+    again = store(fitted, tmp_path).fit(SERIES, LABELS)
+    assert_same(outputs(again), outputs(fitted))
+
+
+def test__refit_and_clone__same_numbers(build, which, fitted):
+    assert_same(outputs(clone(fitted).fit(SERIES, LABELS)), outputs(fitted))
+    again = build(which).fit(COMPLETE, LABELS[3:])
+    assert_same(outputs(again.fit(SERIES, LABELS)), outputs(fitted))
+
+
+def test__random_state__other_seed_other_numbers(build, which, fitted):
+    other = build(which, random_state=1).fit(SERIES, LABELS)
+    assert abs(embed(other, SERIES) - embed(fitted, SERIES)).max() > 1e-3
+    if hasattr(other, "predict_proba"):
+        difference = other.predict_proba(SERIES) - fitted.predict_proba(SERIES)
+        assert abs(difference).max() > 1e-3
+
+
+def test__random_state__generator__drawn_from_once_a_fit(build, which):
+    one = build(which, random_state=np.random.RandomState(3)).fit(SERIES, LABELS)
+    two = build(which, random_state=np.random.RandomState(3)).fit(SERIES, LABELS)
+    assert_same(outputs(one), outputs(two))
+    two.fit(SERIES, LABELS)  # the next draw of the same generator
+    assert abs(embed(one, SERIES) - embed(two, SERIES)).max() > 1e-3
+
+
+def test__random_state__none__differs_from_fit_to_fit(build, which):
+    one, two = (build(which, random_state=None).fit(SERIES, LABELS) for _ in range(2))
+    assert abs(embed(one, SERIES) - embed(two, SERIES)).max() > 1e-3
+
+
+def global_states():
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), str(numpy_state), random.getstate()
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test__every_method__global_generators_untouched(build, which, seed, tmp_path):
+    states = global_states()
+    estimator = build(which, random_state=seed).fit(SERIES, LABELS)
+    assert global_states() == states, "fit"
+    outputs(estimator)
+    assert global_states() == states, "transform and predict"
+    for store in STORAGE:
+        outputs(store(estimator, tmp_path))
+        assert global_states() == states, store.__name__
+
+
+@pytest.mark.parametrize("max_epochs", [0, 2])
+def test__encoder_with_dropout__reproducible_and_global_generators_untouched(build, max_epochs):
+    settings = {"encoder": DropoutEncoder, "max_epochs": max_epochs}
+    one = build(0, **settings)
+    states = global_states()
+    numbers = outputs(one.fit(SERIES, LABELS))
+    assert_same(outputs(one), numbers)
+    assert global_states() == states
+    torch.rand(7)  # whatever the global generator did before
+    assert_same(outputs(build(0, **settings).fit(SERIES, LABELS)), numbers)
+    assert_same(outputs(through_pickle(one, None)), numbers)
+
+
+def test__fit__global_seeds__do_not_matter(build, which, fitted):
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    states = torch.get_rng_state(), numpy_state, random.getstate()
+    try:
+        torch.manual_seed(123)
+        np.random.seed(123)  # noqa: NPY002
+        random.seed(123)
+        assert_same(outputs(build(which).fit(SERIES, LABELS)), outputs(fitted))
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
+
+
+@pytest.mark.parametrize("encoder", [None, DropoutEncoder])
+def test__fit__in_threads__same_numbers_as_one_by_one(build, encoder):
+    seeds = [0, 1, 0, 1, 2, 2]
+
+    def run(seed):
+        estimator = build(0, random_state=seed, encoder=encoder, max_epochs=3)
+        return outputs(estimator.fit(SERIES, LABELS))
+
+    states = global_states()
+    threaded = joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(run)(seed) for seed in seeds
+    )
+    assert global_states() == states
+    for seed, numbers in zip(seeds, threaded, strict=True):
+        assert_same(numbers, run(seed))
+
+
+def test__transform__in_threads__same_numbers(fitted):
+    expected = outputs(fitted)
+    threaded = joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(outputs)(fitted) for _ in range(6)
+    )
+    for numbers in threaded:
+        assert_same(numbers, expected)

@@ -33,8 +33,9 @@ from tqdm import tqdm
 _PACKAGES = ("tsmae", "torch", "scikit-learn", "sktime", "skorch", "numpy", "numba")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                      "NUMBA_NUM_THREADS")  # fmt: skip
-# torch imports its compiler at the first optimiser step: not a cost of the first cell
-_PRELOAD = ["benchmarks.protocols", "torch._dynamo"]
+# all that a cell may import, so that no cell pays for it; torch imports its compiler at the
+# first optimiser step
+_PRELOAD = ["benchmarks.quick", "torch._dynamo"]
 NOT_RUN = "not run"
 
 

@@ -66,7 +66,14 @@ def _curve(dataset: str, results: pd.DataFrame) -> plt.Figure:
     return figure
 
 
-TABLE = Table("few_labels", "Accuracy from few labels", data.PAPER, cells, report)
+TABLE = Table(
+    "few_labels",
+    "Accuracy from few labels",
+    data.PAPER,
+    cells,
+    report,
+    quick_datasets=("HAR", "UWaveGestureLibrary"),
+)
 
 if __name__ == "__main__":
     main(TABLE)

@@ -45,11 +45,13 @@ _ROCKET_POINTS = 9  # length of a MiniRocket kernel
 _IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}
-# what a random encoder and its readout depend on; the rest is the pretext task's
-_OF_THE_ENCODER = {
-    "window_length", "d_model", "n_heads", "n_layers", "dropout", "block", "stem",
-    "window_statistics", "scaling", "pooling", "pooling_layers", "standardize", "encoder",
-    "precision",
+# what a random encoder and its readout do not depend on
+_OF_THE_PRETEXT = {
+    "n_decoupled_layers", "decoupled_dropout", "mask_ratio", "mask_per", "decoupled",
+    "tokenizer", "n_codebooks", "n_codewords", "temperature", "codeword_gradient",
+    "label_smoothing", "mcc_weight", "mrr_weight", "mrr_target", "momentum",
+    "reconstruction_weight", "spectral_weight", "max_epochs", "batch_size", "lr",
+    "weight_decay", "lr_schedule", "validation_fraction", "patience", "compile",
 }  # fmt: skip
 
 
@@ -133,9 +135,8 @@ def _transformer(cell: Cell) -> dict:
     """The transformer's parameters that count for the cell's method."""
     parameters = cell.settings.get("transformer", {})
     if cell.method in UNTRAINED:
-        resolved = _defaults(TimeMAETransformer)
-        pretext = {k: v for k, v in resolved.items() if k not in _OF_THE_ENCODER}
-        return {**parameters, **pretext, "max_epochs": 0}
+        of_the_encoder = {k: v for k, v in parameters.items() if k not in _OF_THE_PRETEXT}
+        return {**of_the_encoder, "max_epochs": 0}
     return dict(parameters)
 
 

@@ -33,7 +33,7 @@ def run(argv: list[str] | None = None) -> None:
     if own.fresh:
         (QUICK_RESULTS / "cells.jsonl").unlink(missing_ok=True)
     for module in MODULES:
-        main(module.TABLE, ["--budget", "quick", *rest])
+        main(module.TABLE, ["--budget", "quick", "--jobs", "2", *rest])
     main(goals.TABLE, ["--budget", "quick", *rest, "--report-only"])
 
 

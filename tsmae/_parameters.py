@@ -39,6 +39,9 @@ TRAINING = {
 }
 
 READOUT = {
+    "train_stem": ["boolean", StrOptions({"auto"})],
+    "augment": ["boolean", StrOptions({"auto"})],
+    "min_steps": _integer(0),
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
     "pooling_layers": [StrOptions(set(LAYERS))],
 }

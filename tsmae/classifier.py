@@ -29,7 +29,7 @@ from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _PROBE_ITERATIONS = 1000
-_AUTO_LARGEST_BATCH = 64
+_AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
 class TimeMAEClassifier(
@@ -272,7 +272,9 @@ class TimeMAEClassifier(
                 seed=seed,
                 class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
                 label_smoothing=self.label_smoothing,
-                batch_size=batch_size_of(self.batch_size, len(train_panel), _AUTO_LARGEST_BATCH),
+                batch_size=batch_size_of(
+                    self.batch_size, len(train_panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
+                ),
                 **training_settings(self),
             )
         self.n_epochs_ = len(self.history_)

@@ -27,7 +27,8 @@ from tsmae.training.loops import (
 )
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
-_AUTO_LARGEST_BATCH = 128
+_AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
+_SMALL_PANEL = 1000  # series; fewer do not train the feature encoder, and are augmented
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -88,7 +89,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
-        those get enough steps: a sixteenth of the panel, at least 16.
+        those get enough steps: a sixteenth of the panel, at least 32.
     lr : float, default=2e-3
         Learning rate of AdamW, with `lr_schedule` its maximum.
     weight_decay : float, default=0.05
@@ -133,6 +134,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether regression targets are layer-normalised.
     reconstruction_weight, spectral_weight : float, default=0.0
         Weights of reconstructing hidden windows, and their amplitude spectra.
+    train_stem : bool or "auto", default="auto"
+        Whether pre-training trains the feature encoder, or leaves it at its random weights.
+        "auto" trains it on panels of at least 1000 series: on fewer it overfits, and the random
+        features that a probe would use are lost.
+    augment : bool or "auto", default="auto"
+        Whether to pre-train on random crops of the series, stretched to their length and
+        scaled. "auto" does so below 1000 series.
+    min_steps : int, default=100
+        Optimiser steps that pre-training takes at least: on a small panel there are more than
+        `max_epochs` epochs, unless that is 0.
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.
@@ -244,6 +255,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         mrr_target="raw",
         reconstruction_weight=0.0,
         spectral_weight=0.0,
+        train_stem="auto",
+        augment="auto",
+        min_steps=100,
         pooling_layers="ends",
         standardize=True,
         validation_fraction=None,
@@ -288,6 +302,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.mrr_target = mrr_target
         self.reconstruction_weight = reconstruction_weight
         self.spectral_weight = spectral_weight
+        self.train_stem = train_stem
+        self.augment = augment
+        self.min_steps = min_steps
         self.pooling_layers = pooling_layers
         self.standardize = standardize
         self.validation_fraction = validation_fraction
@@ -444,13 +461,20 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     "leaves none to hold out, or none to train on."
                 )
             held_out, panel = panel[order[:n_held_out]], panel[order[n_held_out:]]
+        batch_size = batch_size_of(
+            self.batch_size, len(panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
+        )
+        n_batches = -(-len(panel) // batch_size)
+        small = len(panel) < _SMALL_PANEL
         return pretrain(
             self.model_,
             panel,
             held_out,
-            n_epochs=self.max_epochs,
+            n_epochs=max(self.max_epochs, -(-self.min_steps // n_batches)),
             seed=seed,
-            batch_size=batch_size_of(self.batch_size, len(panel), _AUTO_LARGEST_BATCH),
+            batch_size=batch_size,
+            train_stem=not small if self.train_stem == "auto" else self.train_stem,
+            augment=small if self.augment == "auto" else self.augment,
             **training_settings(self),
         )
 

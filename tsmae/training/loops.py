@@ -19,24 +19,40 @@ from tsmae.training.randomness import isolated_global_rng, new_generator
 
 _EMBEDDING_BATCH = 256
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
-_AUTO_STEPS, _AUTO_SMALLEST = 16, 16  # of batch_size="auto"
+_AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 
 
-def batch_size_of(batch_size: int | str, n_series: int, largest: int) -> int:
-    """Series in a batch; "auto" gives small panels 16 steps an epoch, as far as 16 series do."""
+def batch_size_of(batch_size: int | str, n_series: int, smallest: int, largest: int) -> int:
+    """Series in a batch; "auto" gives 16 steps an epoch, as far as `smallest` and `largest` do."""
     if batch_size != "auto":
         return int(batch_size)
-    return min(max(n_series // _AUTO_STEPS, _AUTO_SMALLEST), largest)
+    return min(max(n_series // _AUTO_STEPS, smallest), largest)
 
 
-def pretrain(model: TimeMAE, panel: Panel, held_out: Panel | None = None, **settings) -> list[dict]:
+def pretrain(
+    model: TimeMAE,
+    panel: Panel,
+    held_out: Panel | None = None,
+    *,
+    train_stem: bool = True,
+    augment: bool = False,
+    **settings,
+) -> list[dict]:
     """Train `model` in place on its pretext task; see :func:`_train` for the settings.
 
-    Returns the history, one dict an epoch.
+    `train_stem=False` leaves the feature encoder as it is, `augment` trains on random crops
+    of the series. Returns the history, one dict an epoch.
     """
     settings["callbacks"] = [("target_update", TargetUpdate), *settings["callbacks"]]
     valid = None if held_out is None else PanelDataset(held_out)
-    return _train(PretrainingNet, model, PanelDataset(panel), valid, "pre-training", **settings)
+    dataset = PanelDataset(panel)
+    stem = model.backbone.feature_encoder.requires_grad_(train_stem)
+    try:
+        return _train(
+            PretrainingNet, model, dataset, valid, "pre-training", augment=augment, **settings
+        )
+    finally:
+        stem.requires_grad_(True)  # fine-tuning trains it
 
 
 def fine_tune(

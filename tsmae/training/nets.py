@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
+from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.batches import Batch, BatchIterator
 from tsmae.training.randomness import new_generator
 
@@ -134,7 +135,17 @@ class PanelNet(NeuralNet):
 
 
 class PretrainingNet(PanelNet):
-    """Trains a :class:`~tsmae.nn.TimeMAE` on its pretext task."""
+    """Trains a :class:`~tsmae.nn.TimeMAE` on its pretext task.
+
+    Parameters
+    ----------
+    augment : bool
+        Whether to train on random crops of the series, stretched to their length.
+    """
+
+    def __init__(self, module, *, augment=False, **kwargs):
+        self.augment = augment
+        super().__init__(module, **kwargs)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         # held-out losses are compared between epochs: always on the same masks
@@ -142,7 +153,10 @@ class PretrainingNet(PanelNet):
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def step(self, batch):
-        pretext = self.module_(batch.x, self.masks_, batch.complete)
+        x = batch.x
+        if self.augment and self.module_.training:
+            x = crop_and_stretch(x, self.masks_)
+        pretext = self.module_(x, self.masks_, batch.complete)
         return {
             "loss": pretext.loss,
             "mrr": pretext.mrr,

@@ -1,0 +1,49 @@
+"""Random views of a batch, so that a small panel shows more than its own few windows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+_SHORTEST_CROP = 0.6
+_LOG_SCALE_STD = 0.2
+
+
+def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Cut 60-100 % out of each series, stretch it to the full length, scale it by about 1.
+
+    Windows then fall on other phases of the series and at other speeds each time, and what is
+    masked cannot be told from the position alone.
+
+    Parameters
+    ----------
+    x : (B, C, T) float tensor
+        NaN where not observed; each series ends with its last observation in any channel.
+    generator : torch.Generator
+
+    Returns
+    -------
+    (B, C, T), each series of the length it had. Points beside a gap become part of it.
+    """
+    n_series, n_channels, n_points = x.shape
+    if n_points < 2:
+        return x
+
+    def draw() -> torch.Tensor:
+        return torch.rand(n_series, 1, device=x.device, generator=generator)
+
+    time = torch.arange(n_points, device=x.device)
+    last = torch.where(~x.isnan().all(1), time, 0).amax(1, keepdim=True).to(x.dtype)  # (B, 1)
+    span = (_SHORTEST_CROP + (1 - _SHORTEST_CROP) * draw()) * last
+    start = draw() * (last - span)
+    place = start + time / last.clamp_min(1) * span  # (B, T)
+    lower = place.floor().clamp_max(n_points - 2).long()
+    share = (place - lower).clamp_max(1)[:, None]  # (B, 1, T)
+    lower = lower[:, None].expand(-1, n_channels, -1)
+    # a share of 0 must not let a missing right neighbour in
+    left, right = x.gather(2, lower), x.gather(2, lower + 1)
+    stretched = torch.where(share > 0, torch.lerp(left, right, share), left)
+    stretched = stretched.masked_fill((time > last)[:, None], math.nan)
+    noise = torch.randn(n_series, 1, 1, device=x.device, generator=generator)
+    return stretched * torch.exp(_LOG_SCALE_STD * noise)

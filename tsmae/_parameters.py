@@ -39,15 +39,14 @@ TRAINING = {
 }
 
 READOUT = {
-    "train_stem": ["boolean", StrOptions({"auto"})],
-    "augment": ["boolean", StrOptions({"auto"})],
-    "min_steps": _integer(0),
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
     "pooling_layers": [StrOptions(set(LAYERS))],
 }
 
 TRANSFORMER = {
-    "window_length": _integer(1),
+    "window_length": [*_integer(1), StrOptions({"auto"})],
+    "train_stem": ["boolean", StrOptions({"auto"})],
+    "augment": ["boolean", StrOptions({"auto"})],
     "d_model": _integer(1),
     "n_heads": _integer(1),
     "n_layers": _integer(1),
@@ -76,6 +75,7 @@ TRANSFORMER = {
     "encoder": [Callable, None],
     **READOUT,
     **TRAINING,
+    "max_epochs": [*_integer(0), StrOptions({"auto"})],
 }
 
 

@@ -45,7 +45,6 @@ PAPER = {
     "spectral_weight": 0.0,
     "train_stem": True,
     "augment": False,
-    "min_steps": 0,
     "pooling": "mean",
     "pooling_layers": "last",
     "max_epochs": 100,

@@ -27,6 +27,8 @@ from tsmae.training.loops import (
 )
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
+_AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
+_AUTO_EPOCHS, _AUTO_STEPS = 15, 100
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
 _SMALL_PANEL = 1000  # series; fewer do not train the feature encoder, and are augmented
 
@@ -45,8 +47,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     Parameters
     ----------
-    window_length : int, default=8
+    window_length : int or "auto", default="auto"
         Time points of a window (sub-series) δ. A tail is padded, and the padding masked out.
+        "auto" takes 8, and for series below 32 points a quarter of the longest one.
     d_model : int, default=128
         Width d of the representations; a multiple of `n_heads`.
     n_heads : int, default=4
@@ -84,8 +87,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     scaling : {"channel", "instance"} or None, default="channel"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`, over
         the series itself, or not at all. Observed points only.
-    max_epochs : int, default=15
-        Epochs of pre-training; 0 gives the random encoder (FineZero), the baseline that
+    max_epochs : int or "auto", default="auto"
+        Epochs of pre-training. "auto" takes 15, and on small panels as many as make 100
+        optimiser steps. 0 gives the random encoder (FineZero), the baseline that
         pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
@@ -141,9 +145,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     augment : bool or "auto", default="auto"
         Whether to pre-train on random crops of the series, stretched to their length and
         scaled. "auto" does so below 1000 series.
-    min_steps : int, default=100
-        Optimiser steps that pre-training takes at least: on a small panel there are more than
-        `max_epochs` epochs, unless that is 0.
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.
@@ -216,7 +217,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     def __init__(
         self,
-        window_length=8,
+        window_length="auto",
         d_model=128,
         n_heads=4,
         n_layers=4,
@@ -232,7 +233,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         codeword_gradient=True,
         pooling=("mean", "max", "std", "quarters"),
         scaling="channel",
-        max_epochs=15,
+        max_epochs="auto",
         batch_size="auto",
         lr=2e-3,
         weight_decay=0.05,
@@ -257,7 +258,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         spectral_weight=0.0,
         train_stem="auto",
         augment="auto",
-        min_steps=100,
         pooling_layers="ends",
         standardize=True,
         validation_fraction=None,
@@ -304,7 +304,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.spectral_weight = spectral_weight
         self.train_stem = train_stem
         self.augment = augment
-        self.min_steps = min_steps
         self.pooling_layers = pooling_layers
         self.standardize = standardize
         self.validation_fraction = validation_fraction
@@ -408,21 +407,25 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"At least one of {list(weights)} must be positive, or there is nothing to "
                 "learn; max_epochs=0 gives the random encoder."
             )
+        window_length = self.window_length
+        if window_length == "auto":
+            window_length = min(max(1, panel.n_points // _AUTO_WINDOWS), _AUTO_WINDOW_LENGTH)
         if self.max_epochs:
-            self._check_predictable(panel)
+            self._check_predictable(panel, window_length)
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
+        values = {name: getattr(self, name) for name in shared} | {"window_length": window_length}
         return TimeMAEConfig(
             n_channels=panel.n_channels,
-            n_positions=-(-panel.n_points // self.window_length),
-            **{name: getattr(self, name) for name in shared},
+            n_positions=-(-panel.n_points // window_length),
+            **values,
         )
 
-    def _check_predictable(self, panel: Panel) -> None:
-        if panel.n_windows(self.window_length).max() < 2:
+    def _check_predictable(self, panel: Panel, window_length: int) -> None:
+        if panel.n_windows(window_length).max() < 2:
             raise ValueError(
                 "At least one series in X must have observations in two windows: one to predict, "
                 "and one to predict it from. The 'window_length' parameter must be below the "
-                f"length of the longest series in X. Got window_length={self.window_length} for "
+                f"length of the longest series in X. Got window_length={window_length} for "
                 f"series of up to {panel.n_points} time points."
             )
 
@@ -464,13 +467,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         batch_size = batch_size_of(
             self.batch_size, len(panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
         )
-        n_batches = -(-len(panel) // batch_size)
+        n_epochs = self.max_epochs
+        if n_epochs == "auto":
+            n_batches = -(-len(panel) // batch_size)
+            n_epochs = max(_AUTO_EPOCHS, -(-_AUTO_STEPS // n_batches))
         small = len(panel) < _SMALL_PANEL
         return pretrain(
             self.model_,
             panel,
             held_out,
-            n_epochs=max(self.max_epochs, -(-self.min_steps // n_batches)),
+            n_epochs=n_epochs,
             seed=seed,
             batch_size=batch_size,
             train_stem=not small if self.train_stem == "auto" else self.train_stem,
@@ -526,7 +532,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             If no series has two windows with observations.
         """
         panel = self._panel(X)
-        self._check_predictable(panel)
+        self._check_predictable(panel, self.config_.window_length)
         return evaluate_pretext(self.model_, panel, self.device_)
 
     def _panel(self, X) -> Panel:

@@ -11,7 +11,7 @@ _LOG_SCALE_STD = 0.2
 
 
 def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Cut 60-100 % out of each series, stretch it to the full length, scale it by about 1.
+    """Cut 60-100 % out of each series, stretch it to the full length, scale it about its mean.
 
     Windows then fall on other phases of the series and at other speeds each time, and what is
     masked cannot be told from the position alone.
@@ -46,4 +46,5 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     stretched = torch.where(share > 0, torch.lerp(left, right, share), left)
     stretched = stretched.masked_fill((time > last)[:, None], math.nan)
     noise = torch.randn(n_series, 1, 1, device=x.device, generator=generator)
-    return stretched * torch.exp(_LOG_SCALE_STD * noise)
+    level = stretched.nanmean(-1, keepdim=True)
+    return torch.lerp(level, stretched, torch.exp(_LOG_SCALE_STD * noise))

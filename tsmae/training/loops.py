@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from skorch.helper import predefined_split
 from torch import nn
 
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
+from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import Batch, PanelDataset
 from tsmae.training.callbacks import ProgressBar, TargetUpdate
@@ -117,7 +119,9 @@ def _train(
         device=str(device),
         **net_settings,
     )
-    with isolated_global_rng(seed, device):
+    # our own modules do not touch torch's global generator; these can draw from no other
+    foreign = compile or any(isinstance(part, ForeignEncoder) for part in model.modules())
+    with isolated_global_rng(seed, device) if foreign else contextlib.nullcontext():
         net.fit(dataset)
     model.eval()
     return [_as_row(epoch) for epoch in net.history if "train_loss" in epoch]

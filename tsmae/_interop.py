@@ -43,6 +43,7 @@ class Bridge:
     _parameter_constraints: dict[str, Any]
     is_fitted: bool
     callbacks: Any
+    pooling: Any
     random_state: Any
 
     def reset(self):

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -33,10 +33,10 @@ from benchmarks.cells import Cell, Skipped, digest, peak_memory_mb
 from benchmarks.damage import damage, repair
 from benchmarks.encoders import ENCODERS, Transferred
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
+from tsmae import probe as probes
 
 ENCODER_FOLDER = "TSMAE_BENCH_ENCODERS"  # environment variable: where encoders are kept
 
-PROBE_C = 1.0  # scikit-learn's default: nothing is tuned unless a cell says probe="cv"
 _PROBE_CS = (0.01, 0.1, 1.0, 10.0)
 _N_FOLDS = 3
 _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
@@ -271,12 +271,12 @@ def linear_probe(n: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "
         Kept apart by the folds.
     y : (n,) array
     kind : {"fixed", "cv"}
-        Regularisation as it is, or chosen by cross-validation on these labels; with fewer
-        than three series of a class it stays fixed.
+        Regularisation as in :func:`tsmae.probe.linear_probe`, or chosen by cross-validation on
+        these labels; with fewer than three series of a class it stays fixed.
     """
     smallest = np.unique(y, return_counts=True)[1].min()
     if kind == "fixed" or smallest < _N_FOLDS:
-        classifier = LogisticRegression(C=PROBE_C, max_iter=1000)
+        classifier = probes.linear_probe(n)
     else:
         folds = StratifiedKFold(_N_FOLDS) if groups is None else GroupKFold(_N_FOLDS)
         splits = list(folds.split(np.zeros(n), y, groups))

@@ -3,10 +3,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae.probe import linear_probe
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 
@@ -22,7 +22,7 @@ def build(small, **settings):
 def test__fine_tune_head__equals_the_linear_probe(panel, small):
     X, y = panel
     classifier = build(small, fine_tune="head").fit(X, y)
-    probe = make_pipeline(TimeMAETransformer(**small), LogisticRegression(max_iter=1000)).fit(X, y)
+    probe = make_pipeline(TimeMAETransformer(**small), linear_probe(len(X))).fit(X, y)
     np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
     assert classifier.history_ == []
 
@@ -31,7 +31,7 @@ def test__fine_tune_head__three_classes__equals_the_linear_probe(panel, small):
     X, y = panel
     y = np.arange(24) % 3
     classifier = build(small, fine_tune="head").fit(X, y)
-    probe = make_pipeline(TimeMAETransformer(**small), LogisticRegression(max_iter=1000)).fit(X, y)
+    probe = make_pipeline(TimeMAETransformer(**small), linear_probe(len(X))).fit(X, y)
     np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
 
 
@@ -164,3 +164,9 @@ def test__predict_proba__rows_sum_to_one_and_match_predict(panel, small):
         classifier.score(X, np.arange(24) % 3)
         == (classifier.predict(X) == np.arange(24) % 3).mean()
     )
+
+
+def test__linear_probe__penalty_a_series_is_constant():
+    assert linear_probe(10).C == 1.0
+    assert pytest.approx(1 / 3) == linear_probe(100).C
+    assert pytest.approx(1 / (0.03 * 7352)) == linear_probe(7352).C

@@ -11,7 +11,6 @@ import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
@@ -23,12 +22,12 @@ from tsmae._parameters import READOUT, TRAINING, check_pooling
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
+from tsmae.probe import linear_probe
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standardize
 from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
-_PROBE_ITERATIONS = 1000
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
@@ -361,9 +360,7 @@ class TimeMAEClassifier(
         fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
         """
         embeddings = embed(self.model_.encoder, panel, self.device_)
-        probe = LogisticRegression(
-            max_iter=_PROBE_ITERATIONS, class_weight=dict(enumerate(weights))
-        ).fit(embeddings, targets)
+        probe = linear_probe(len(panel), dict(enumerate(weights))).fit(embeddings, targets)
         self.model_.set_head(probe.coef_, probe.intercept_)
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -326,7 +326,7 @@ def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
     assert probe[-1].__class__.__name__ == "LogisticRegressionCV"
     X = np.random.default_rng(0).normal(size=(18, 4)) + y[:, None]
     assert probe.fit(X, y).score(X, y) > 0.7
-    assert protocols.linear_probe(3, None, np.arange(3), "cv")[-1].C == protocols.PROBE_C
+    assert protocols.linear_probe(3, None, np.arange(3), "cv")[-1].C == 1.0
 
 
 def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):

@@ -1,0 +1,139 @@
+"""What each optimisation saves: the two ways of doing one thing, timed in turn.
+
+``python -m benchmarks.paired [--threads 1] [--repeats 30]`` prints a table for
+``results/speed_log.md``. Pairs alternate, so that a drift of the machine's speed falls on both;
+quoted are medians and the median of the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from tsmae import TimeMAETransformer, presets
+from tsmae.nn.dropout import dropout
+from tsmae.panel import Panel
+from tsmae.training.batches import BatchIterator, PanelDataset
+from tsmae.training.randomness import new_generator
+
+_BATCH, _WINDOWS, _WIDTH, _HEADS, _CODEWORDS = 128, 16, 64, 4, 192  # the paper's, on HAR
+_MASKED = 9
+
+
+def pairs() -> Iterator[tuple[str, Callable, Callable]]:
+    """Name, the way it is done here, and the usual way."""
+    generator = new_generator(0)
+    x = torch.randn(_BATCH, _WINDOWS, _WIDTH)
+    yield (
+        "dropout: a random byte a value / F.dropout",
+        lambda: dropout(x, 0.2, generator),
+        lambda: F.dropout(x, 0.2),
+    )
+
+    shape = (_BATCH * _MASKED, _CODEWORDS)
+    yield (
+        "Gumbel noise: logarithms of uniform numbers / exponential_",
+        lambda: torch.rand(shape, generator=generator).log_().neg_().log_().neg_(),
+        lambda: torch.empty(shape).exponential_(generator=generator).log_().neg_(),
+    )
+
+    parts = [
+        torch.randn(_BATCH, _HEADS, _WINDOWS, _WIDTH // _HEADS, requires_grad=True)
+        for _ in range(3)
+    ]
+
+    def explicit():
+        query, key, value = parts
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        (weights @ value).sum().backward()
+
+    yield (
+        "attention, forward and backward: fused kernel / written out",
+        lambda: F.scaled_dot_product_attention(*parts).sum().backward(),
+        explicit,
+    )
+    yield (
+        "attention, forward and backward: without / with dropout of its weights",
+        lambda: F.scaled_dot_product_attention(*parts).sum().backward(),
+        lambda: F.scaled_dot_product_attention(*parts, dropout_p=0.2).sum().backward(),
+    )
+
+    panel = np.random.default_rng(0).normal(size=(8 * _BATCH, 9, 128)).astype(np.float32)
+    batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))
+    loader = DataLoader(TensorDataset(torch.from_numpy(panel)), _BATCH, shuffle=True)
+    yield (
+        "an epoch of batches: slices / DataLoader",
+        lambda: [b for b in batches],
+        lambda: [b for b in loader],
+    )
+
+    sizes = [(64, 64), (256, 64), (64,), (192, 64)] * 12
+    source = [torch.randn(s) for s in sizes]
+    target = [torch.randn(s) for s in sizes]
+
+    def one_by_one():
+        for t, s in zip(target, source, strict=True):
+            t.mul_(0.99).add_(s, alpha=0.01)
+
+    yield (
+        "target encoder: _foreach_lerp_ / tensor by tensor",
+        lambda: torch._foreach_lerp_(target, source, 0.01),
+        one_by_one,
+    )
+
+    def optimizer(**settings):
+        parameters = [torch.nn.Parameter(torch.randn(s)) for s in sizes]
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        return torch.optim.AdamW(parameters, **settings).step
+
+    yield "optimiser: fused AdamW / for-loop", optimizer(fused=True), optimizer(foreach=False)
+
+    def fit(**settings):
+        X = panel[: 4 * _BATCH]
+        return lambda: TimeMAETransformer(max_epochs=1, random_state=0, **settings).fit(X)
+
+    yield (
+        "an epoch of the defaults: bfloat16 / float32",
+        fit(batch_size=_BATCH, train_stem=True, augment=False, precision="bfloat16"),
+        fit(batch_size=_BATCH, train_stem=True, augment=False, precision="float32"),
+    )
+    paper = {**presets.PAPER, "max_epochs": 1}
+    yield (
+        "an epoch of the paper's settings: bfloat16 / float32",
+        lambda: TimeMAETransformer(**{**paper, "precision": "bfloat16"}).fit(panel[: 4 * _BATCH]),
+        lambda: TimeMAETransformer(**paper).fit(panel[: 4 * _BATCH]),
+    )
+
+
+def milliseconds(call: Callable) -> float:
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    print(f"| pair, {options.threads} thread(s) | here ms | other ms | here / other |")
+    print("|---|---|---|---|")
+    for name, ours, other in pairs():
+        ours(), other()
+        times = [(milliseconds(ours), milliseconds(other)) for _ in range(options.repeats)]
+        here, there = (statistics.median(side) for side in zip(*times, strict=True))
+        ratio = statistics.median(a / b for a, b in times)
+        print(f"| {name} | {here:.3g} | {there:.3g} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

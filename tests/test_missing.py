@@ -6,7 +6,7 @@ import torch
 from _panels import classifier, embed, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tsmae.nn.embedding import bridge_gaps, slice_windows
+from tsmae.nn.embedding import bridge_gaps
 from tsmae.panel import Panel, channel_statistics
 
 N, C, T, WINDOW = 10, 2, 26, 4
@@ -123,12 +123,12 @@ def test__transform__window_lost_or_not__differs():
     assert abs(embed(estimator, lost) - embed(estimator, X)).max() > 1e-3
 
 
-def test__bridge_gaps__lines_within_the_window_only():
-    x = torch.tensor([[[NAN, 1, NAN, 3, 100, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 5]]])
-    filled, observed = bridge_gaps(slice_windows(x, WINDOW))
-    assert filled.flatten().tolist() == [1, 1, 2, 3] + [100] * 4 + [0] * 4 + [5] * 4
-    assert_array_equal(observed.flatten()[:14], ~x.isnan().flatten())
-    assert not observed.flatten()[14:].any()
+def test__bridge_gaps__lines_between_observations_and_held_ends():
+    x = torch.tensor([[[NAN, 1, NAN, 3, 11, NAN, NAN, 5, NAN, NAN], [NAN] * 10]])
+    filled, observed = bridge_gaps(x)
+    assert filled[0, 0].tolist() == [1, 1, 2, 3, 11, 9, 7, 5, 5, 5]
+    assert filled[0, 1].tolist() == [0] * 10
+    assert_array_equal(observed, ~x.isnan())
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])

@@ -13,6 +13,7 @@ from tsmae.nn.embedding import (
     Scaling,
     Windows,
     bridge_gaps,
+    pad_to_windows,
     slice_windows,
 )
 
@@ -55,12 +56,20 @@ class Backbone(nn.Module):
         """Layers of the encoder."""
         return len(self.encoder.blocks) if isinstance(self.encoder, Encoder) else 1
 
-    def windows(self, x: torch.Tensor, complete: bool = False) -> Windows:
-        """Scale and slice (B, C, T); `complete` promises that nothing in x is NaN."""
-        windows = slice_windows(self.scaling(x), self.window_length)
-        if complete and x.shape[-1] % self.window_length == 0:
-            return Windows(windows.contiguous(), None, None)
-        values, observed = bridge_gaps(windows)
+    def windows(
+        self, x: torch.Tensor, complete: bool = False, hidden: torch.Tensor | None = None
+    ) -> Windows:
+        """Scale and slice (B, C, T); `complete` promises that nothing in x is NaN.
+
+        Windows that are `hidden` (B, N) count as not observed.
+        """
+        length = self.window_length
+        padded = pad_to_windows(self.scaling(x), length)
+        if complete and padded.shape == x.shape:
+            return Windows(slice_windows(padded, length).contiguous(), None, None)
+        if hidden is not None:
+            padded = padded.masked_fill(hidden.repeat_interleave(length, 1)[:, None], torch.nan)
+        values, observed = (slice_windows(part, length) for part in bridge_gaps(padded))
         # with a padded tail only, every window still holds observations
         valid = None if complete else observed.flatten(2).any(-1)
         return Windows(values, observed, valid)

@@ -24,8 +24,7 @@ _LIMIT = 1e15  # variances of larger numbers overflow: they become infinite, and
 class Windows(NamedTuple):
     """Sub-series of a batch.
 
-    values : (B, N, C, δ), scaled; gaps are bridged linearly within their window, or 0 where
-        the window has no observation of the channel.
+    values : (B, N, C, δ), scaled; gaps are bridged linearly, see :func:`bridge_gaps`.
     observed : (B, N, C, δ) bool, None where everything was.
     valid : (B, N) bool, whether anything in the window was observed, None where all are.
     """
@@ -66,29 +65,31 @@ class Scaling(nn.Module):
         return x.masked_fill(x.abs() > _LIMIT, torch.inf)
 
 
-def slice_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
-    """(B, C, T) -> (B, N, C, δ) with N = ⌈T/δ⌉; the tail is padded with NaN."""
+def pad_to_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
+    """Extend (B, C, T) by NaN to whole windows: (B, C, N δ) with N = ⌈T/δ⌉."""
     missing = -x.shape[-1] % window_length
-    if missing:
-        x = F.pad(x, (0, missing), value=float("nan"))
+    return F.pad(x, (0, missing), value=float("nan")) if missing else x
+
+
+def slice_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
+    """(B, C, N δ) -> (B, N, C, δ)."""
     return x.unflatten(-1, (-1, window_length)).transpose(1, 2)
 
 
-def bridge_gaps(windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill NaN by straight lines between observations of the same window and channel.
+def bridge_gaps(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill NaN in (B, C, T) by straight lines between observations of the same channel.
 
-    Before the first and after the last observation the nearest one is held; without any the
-    values are 0. No value crosses a window's border, so a masked window cannot leak.
-    Returns the values and where they were observed, both (B, N, C, δ).
+    Before the first and after the last observation the nearest one is held; a channel without
+    any is 0. Returns the values and where they were observed.
     """
-    observed = ~windows.isnan()
-    length = windows.shape[-1]
-    time = torch.arange(length, device=windows.device).expand(windows.shape)
+    observed = ~x.isnan()
+    n_points = x.shape[-1]
+    time = torch.arange(n_points, device=x.device).expand(x.shape)
     before = torch.where(observed, time, -1).cummax(-1).values
-    after = torch.where(observed, time, length).flip(-1).cummin(-1).values.flip(-1)
-    before = torch.where(before < 0, after, before).clamp_max(length - 1)
-    after = torch.where(after == length, before, after)
-    values = torch.where(observed, windows, 0.0)
+    after = torch.where(observed, time, n_points).flip(-1).cummin(-1).values.flip(-1)
+    before = torch.where(before < 0, after, before).clamp_max(n_points - 1)
+    after = torch.where(after == n_points, before, after)
+    values = x.nan_to_num(0.0)
     left, right = values.gather(-1, before), values.gather(-1, after)
     share = (time - before) / (after - before).clamp_min(1)
     return torch.lerp(left, right, share.to(values.dtype)), observed

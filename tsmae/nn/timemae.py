@@ -112,14 +112,19 @@ class TimeMAE(nn.Module):
             n_visible = z.shape[1] - n_masked
         masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per)
         queries = (self.mask_vector + p).expand_as(z)  # z_mask + p_i
+        if not complete:  # lines across gaps must not carry masked values into visible windows
+            visible_windows = self.backbone.windows(x, hidden=masked)
+            visible_tokens = self.backbone.feature_encoder(visible_windows) + p
+        else:
+            visible_tokens = tokens
 
         if config.decoupled:
-            visible, seen = take(tokens, valid & ~masked, n_visible)  # (B, V, d)
+            visible, seen = take(visible_tokens, valid & ~masked, n_visible)  # (B, V, d)
             memory = self.backbone.encoder(visible, seen, noise)[-1]
             queries, present = take(queries, masked, n_masked)  # (B, M, d)
             predicted = self.decoupled_encoder(queries, memory, seen, noise)  # ẑ
         else:  # the ablation: mask tokens in the encoder, as in BERT
-            inputs = torch.where(masked[..., None], queries, tokens)
+            inputs = torch.where(masked[..., None], queries, visible_tokens)
             outputs = self.backbone.encoder(inputs, windows.valid, noise)[-1]
             predicted, present = take(outputs, masked, n_masked)
 

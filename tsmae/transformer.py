@@ -30,6 +30,7 @@ from tsmae.training.randomness import draw_seed, isolated_global_rng, new_genera
 _AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
 _AUTO_EPOCHS, _AUTO_STEPS = 15, 100
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
+_AUTO_BY_SIZE = {"dropout": (0.1, 0.0), "mask_ratio": (0.6, 0.3)}  # large, small panels
 _SMALL_PANEL = 1000  # series; fewer do not train the feature encoder, and are augmented
 
 
@@ -59,10 +60,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     n_decoupled_layers : int, default=2
         Layers of the decoupled encoder, which predicts hidden windows by cross-attention. Used
         in pre-training only.
-    dropout : float in [0, 1), default=0.1
-        On the output of each attention and feed-forward network.
-    mask_ratio : float in (0, 1), default=0.6
+    dropout : float in [0, 1) or "auto", default="auto"
+        On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
+        panels below 1000 series, which see few steps.
+    mask_ratio : float in (0, 1) or "auto", default="auto"
         Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
+        "auto" takes 0.6, and on panels below 1000 series 0.3, an easier task.
     n_codewords : int, default=192
         Codewords K of a codebook.
     temperature : float, default=1.0
@@ -222,8 +225,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         n_heads=4,
         n_layers=4,
         n_decoupled_layers=2,
-        dropout=0.1,
-        mask_ratio=0.6,
+        dropout="auto",
+        mask_ratio="auto",
         n_codewords=192,
         temperature=1.0,
         momentum=0.99,
@@ -414,6 +417,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             self._check_predictable(panel, window_length)
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
         values = {name: getattr(self, name) for name in shared} | {"window_length": window_length}
+        for name, (large, small) in _AUTO_BY_SIZE.items():
+            if values[name] == "auto":
+                values[name] = small if len(panel) < _SMALL_PANEL else large
         return TimeMAEConfig(
             n_channels=panel.n_channels,
             n_positions=-(-panel.n_points // window_length),

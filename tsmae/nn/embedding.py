@@ -18,6 +18,7 @@ from tsmae.nn.config import TimeMAEConfig
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
 _TINY = 1e-6
+_SMALLEST_DEVIATION = 1e-3  # of a scaled window; below it there is only noise
 _LIMIT = 1e15  # variances of larger numbers overflow: they become infinite, and so an error
 
 
@@ -137,8 +138,12 @@ class FeatureEncoder(nn.Module):
         missing = None if windows.observed is None else (~windows.observed).to(x.dtype)
         if self.window_statistics:
             deviation, mean = torch.std_mean(x, -1, correction=0, keepdim=True)  # (B, N, C, 1)
-            shape = (x - mean) / (deviation + _TINY)
-            statistics = torch.cat([mean, torch.log(deviation + _TINY)], 2).squeeze(-1)
+            shape = (x - mean) / (deviation + _SMALLEST_DEVIATION)
+            log_deviation = torch.log(deviation + _SMALLEST_DEVIATION)
+            if windows.observed is not None:  # a single point has none: taken as the panel's, 1
+                enough = windows.observed.sum(-1, keepdim=True) > 1
+                log_deviation = torch.where(enough, log_deviation, 0.0)
+            statistics = torch.cat([mean, log_deviation], 2).squeeze(-1)
             x = torch.cat([x, shape], 2)  # (B, N, 2C, δ)
         if self.stem == "conv":
             z = self._convolve(x, missing)

@@ -1,0 +1,80 @@
+"""What the defaults adapt to the panel, and only to it."""
+
+import numpy as np
+import pytest
+import torch
+
+from tsmae import TimeMAETransformer, transformer
+from tsmae.training.augmentation import crop_and_stretch
+from tsmae.training.loops import batch_size_of
+from tsmae.training.randomness import new_generator
+
+TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "n_codewords": 8}
+
+
+def panel(n, n_points=16):
+    return np.random.default_rng(0).normal(size=(n, 1, n_points)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("n_points", "length"), [(2, 1), (8, 2), (20, 5), (24, 6), (32, 8), (500, 8)]
+)
+def test__window_length__auto__eight_or_a_quarter(n_points, length):
+    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(4, n_points))
+    assert fitted.config_.window_length == length
+
+
+@pytest.mark.parametrize(
+    ("n", "size"), [(5, 32), (512, 32), (800, 50), (2048, 128), (100_000, 128)]
+)
+def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
+    assert batch_size_of("auto", n, 32, 128) == size
+    assert batch_size_of(7, n, 32, 128) == 7
+
+
+def test__max_epochs__auto__fifteen_or_a_hundred_steps(monkeypatch):
+    monkeypatch.setattr(transformer, "_AUTO_STEPS", 20)
+    few = TimeMAETransformer(**TINY).fit(panel(8))
+    assert few.n_epochs_ == 20  # one step each
+    more = TimeMAETransformer(**TINY).fit(panel(64))
+    assert more.n_epochs_ == 15  # two steps each
+
+
+@pytest.mark.parametrize(("n", "trained", "ratio", "dropout"), [(29, 0, 0.3, 0), (30, 1, 0.6, 0.1)])
+def test__small_panel__own_recipe(monkeypatch, n, trained, ratio, dropout):
+    monkeypatch.setattr(transformer, "_SMALL_PANEL", 30)
+    settings = {**TINY, "random_state": 0}
+    start = TimeMAETransformer(**settings, max_epochs=0).fit(panel(n)).model_
+    fitted = TimeMAETransformer(**settings, max_epochs=3).fit(panel(n)).model_
+    before, after = (m.backbone.feature_encoder.state_dict() for m in (start, fitted))
+    same = [torch.equal(before[name], after[name]) for name in before]
+    assert all(same) == (not trained)
+    assert (fitted.config.mask_ratio, fitted.config.dropout) == (ratio, dropout)
+    assert all(p.requires_grad for p in fitted.backbone.feature_encoder.parameters())
+
+
+def test__augment__changes_training_only_where_asked():
+    settings = {**TINY, "random_state": 0, "max_epochs": 1}
+    on, off, auto = (
+        TimeMAETransformer(**settings, augment=a).fit(panel(20)).history_[0]["loss"]
+        for a in (True, False, "auto")
+    )
+    assert on == auto != off
+
+
+def test__crop_and_stretch__keeps_ends_lengths_gaps_and_level():
+    x = torch.linspace(1000, 1100, 60).expand(50, 2, 60).clone()
+    x[0, :, 40:] = torch.nan
+    x[1, 0, 20:25] = torch.nan
+    views = crop_and_stretch(x, new_generator(0))
+    assert views.shape == x.shape
+    assert views[0, :, 40:].isnan().all() and not views[0, :, :40].isnan().any()
+    assert views[1, 0].isnan().any() and not views[1, 1].isnan().any()
+    assert not views[2:].isnan().any()
+    assert (views[2:].diff(dim=-1) > 0).all()  # still rising
+    span = views[2:, 0, -1] - views[2:, 0, 0]
+    assert span.min() > 0.6 * 100 * np.exp(-1) and span.std() > 5
+    level = views[2:].mean(-1)
+    assert level.min() > 1010 and level.max() < 1090  # scaled about its own mean
+    again = crop_and_stretch(x, new_generator(0))
+    assert torch.equal(views[2:], again[2:])

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from tsmae import TimeMAETransformer
+from tsmae.plotting import plot_codewords, plot_embedding, plot_history
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test__plot_embedding__a_point_a_series_in_its_class(method, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], 10)
+    figure = plot_embedding(rng.normal(size=(30, 5)), labels, method=method)
+    collections = figure.axes[0].collections
+    assert [len(c.get_offsets()) for c in collections] == [10, 10, 10]
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b", "c"]
+    figure.savefig(tmp_path / "embedding.png")
+    assert (tmp_path / "embedding.png").stat().st_size > 1000
+
+
+def test__plot_embedding__pca__shares_of_variance():
+    x = np.random.default_rng(0).normal(size=(50, 2)) * [3.0, 1.0]
+    figure = plot_embedding(x)
+    share = x.var(0)[0] / x.var(0).sum()
+    assert f"{share:.0%}"[:1] in figure.axes[0].get_xlabel()
+    assert len(figure.axes[0].collections[0].get_offsets()) == 50
+
+
+def test__plot_embedding__bad_input__says_what():
+    with pytest.raises(ValueError, match="method='umap' must be"):
+        plot_embedding(np.zeros((3, 2)), method="umap")
+    with pytest.raises(ValueError, match="labels has 2 entries for 3"):
+        plot_embedding(np.zeros((3, 2)), [0, 1])
+
+
+def test__plot_history__a_curve_for_each_metric(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 2}, validation_fraction=0.25).fit(X)
+    figure = plot_history(transformer.history_)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert {"loss", "mcc", "ndcg", "perplexity"} <= set(titles)
+    assert ("mrr" in titles) == (transformer.mrr_weight > 0)
+    for axes in figure.axes:
+        training, held_out = axes.lines
+        assert list(training.get_xdata()) == list(held_out.get_xdata()) == [1, 2]
+    with pytest.raises(ValueError, match="history is empty"):
+        plot_history([])
+
+
+def test__plot_codewords__windows_coloured_by_codeword(panel, small):
+    X, _ = panel
+    X = X[:3].copy()
+    X[0, :, 20:24] = np.nan  # one window of ten is lost
+    transformer = TimeMAETransformer(**small).fit(panel[0])
+    figure = plot_codewords(transformer, X)
+    assert [len(axes.patches) for axes in figure.axes] == [9, 10, 10]
+    ids = transformer.codewords(X)[1]
+    colours = [patch.get_facecolor() for patch in figure.axes[1].patches]
+    for i in range(10):
+        for j in range(10):
+            assert (colours[i] == colours[j]) == (ids[i] == ids[j])

@@ -102,7 +102,7 @@ class Bridge:
             self.reset()
             raise
 
-    def _check_matches_fit(self, read: Series) -> None:
+    def _check_matches_fit(self, read: NamedPanel) -> None:
         """Whether a panel has the channels of the panel in ``fit``."""
         n_channels = read.values.shape[1]
         if n_channels != self.n_channels_in_:
@@ -117,7 +117,7 @@ class Bridge:
                 f"fitted on {list(fitted)}; same names in the same order are needed."
             )
 
-    def _remember_input(self, read: Series) -> None:
+    def _remember_input(self, read: NamedPanel) -> None:
         """Set the fitted attributes that describe the input."""
         self.n_channels_in_ = read.values.shape[1]
         self.series_length_ = Panel.from_array(read.values).n_points
@@ -142,7 +142,7 @@ def embedding_frame(embeddings: np.ndarray, index: pd.Index | None = None) -> pd
     return pd.DataFrame(embeddings, index=index, columns=columns, copy=False)
 
 
-class Series(NamedTuple):
+class NamedPanel(NamedTuple):
     """A panel as read from a user.
 
     values : (n, C, T) float32, NaN where not observed.
@@ -157,7 +157,7 @@ class Series(NamedTuple):
     n_features: int | None = None
 
 
-def read_panel(X: Any, single_series: bool = True) -> Series:
+def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
     """Read any supported container of series; see the module's docstring.
 
     A flat DataFrame is a single series in sktime, and a table with a series a row to many
@@ -204,7 +204,7 @@ def read_panel(X: Any, single_series: bool = True) -> Series:
     return read
 
 
-def _read_array(X: np.ndarray) -> Series:
+def _read_array(X: np.ndarray) -> NamedPanel:
     if X.dtype == object and X.ndim == 1 and any(np.ndim(item) for item in X):
         return _read_list(list(X))  # series of unequal length, each an array
     if X.ndim not in (2, 3):
@@ -227,10 +227,10 @@ def _read_array(X: np.ndarray) -> Series:
     values = _to_float32(X, "X")
     if X.ndim == 2:
         values = values[:, None, :]
-    return Series(values, pd.RangeIndex(len(X)), None, n_features)
+    return NamedPanel(values, pd.RangeIndex(len(X)), None, n_features)
 
 
-def _read_frame(X: pd.DataFrame) -> Series:
+def _read_frame(X: pd.DataFrame) -> NamedPanel:
     if 0 in X.shape:
         raise ValueError(
             f"X is an empty DataFrame (shape={X.shape}); at least one series with one channel "
@@ -245,7 +245,7 @@ def _read_frame(X: pd.DataFrame) -> Series:
     # sktime's single series: time in rows, channels in columns
     _check_time(X.index, "X")
     values = _to_float32(X.to_numpy(), "X").T[None]
-    return Series(values, pd.RangeIndex(1), _names(X.columns))
+    return NamedPanel(values, pd.RangeIndex(1), _names(X.columns))
 
 
 def _is_nested(X: pd.DataFrame) -> bool:
@@ -293,7 +293,7 @@ def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
     return pd.DataFrame(columns, index=X.index).set_axis(X.columns, axis=1)
 
 
-def _read_multiindex(X: pd.DataFrame) -> Series:
+def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     """The last level is time, those before it name the series."""
     if X.index.has_duplicates:
         first = X.index[X.index.duplicated()][0]
@@ -328,10 +328,10 @@ def _read_multiindex(X: pd.DataFrame) -> Series:
     panel[ids, :, place] = values
     index = pd.Index(instances) if len(levels) == 1 else pd.MultiIndex.from_tuples(instances)
     index.names = X.index.names[:-1]
-    return Series(panel, index, _names(X.columns))
+    return NamedPanel(panel, index, _names(X.columns))
 
 
-def _read_nested(X: pd.DataFrame) -> Series:
+def _read_nested(X: pd.DataFrame) -> NamedPanel:
     """sktime's nested_univ: each cell is a series."""
     rows = []
     for position, (_, row) in enumerate(X.iterrows()):
@@ -345,10 +345,10 @@ def _read_nested(X: pd.DataFrame) -> Series:
                 cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").to_numpy()[:, 0]
             cells.append(_to_float32(cell, name))
         rows.append(_stack([cell[None] for cell in cells])[:, 0])
-    return Series(_stack(rows), X.index, _names(X.columns))
+    return NamedPanel(_stack(rows), X.index, _names(X.columns))
 
 
-def _read_list(X: Sequence) -> Series:
+def _read_list(X: Sequence) -> NamedPanel:
     if len(X) == 0:
         raise ValueError(f"X is an empty list: found 0 sample(s); expected {_ACCEPTED}.")
     channels = None
@@ -395,10 +395,10 @@ def _read_list(X: Sequence) -> Series:
                 f"X[{position}] has {len(item)} channels, but X[0] has {len(items[0])}; all "
                 "series need the same channels."
             )
-    return Series(_stack(items), pd.RangeIndex(len(items)), channels)
+    return NamedPanel(_stack(items), pd.RangeIndex(len(items)), channels)
 
 
-def _read_other(X: Any) -> Series:
+def _read_other(X: Any) -> NamedPanel:
     """Containers that only sktime knows (xarray, polars, dask, ...)."""
     from sktime.datatypes import check_is_scitype, convert
 

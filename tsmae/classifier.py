@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
 from tsmae import presets
-from tsmae._interop import Bridge, Series, embedding_frame, read_labels, read_panel
+from tsmae._interop import Bridge, NamedPanel, embedding_frame, read_labels, read_panel
 from tsmae._parameters import READOUT, TRAINING, check_pooling
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
@@ -227,7 +227,7 @@ class TimeMAEClassifier(
         embeddings = embed(self.model_.encoder, Panel.from_array(read.values), self.device_)
         return embedding_frame(embeddings, read.instances)
 
-    def _read(self, X) -> Series:
+    def _read(self, X) -> NamedPanel:
         self.check_is_fitted()
         read = read_panel(X, single_series=False)
         self._check_matches_fit(read)

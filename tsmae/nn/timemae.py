@@ -1,7 +1,7 @@
 """TimeMAE: a decoupled masked autoencoder of time series [1]_.
 
 Data flows top to bottom: scale and slice, embed, mask, encode what is visible, predict what
-is masked, compare with the targets. Numbers in parentheses are the equations of the paper.
+is masked, compare with the targets.
 
 .. [1] M. Cheng, Q. Liu, Z. Liu, H. Zhang, R. Zhang, E. Chen. TimeMAE: Self-Supervised
    Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.

@@ -245,3 +245,10 @@ def test__transform__in_threads__same_numbers(fitted):
     )
     for numbers in threaded:
         assert_same(numbers, expected)
+
+
+def test__save__file_mode__as_of_any_new_file(tmp_path):
+    transformer().fit(ragged()[0]).save(tmp_path / "model")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.zip").stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.zip", "other"]

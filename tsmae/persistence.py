@@ -11,7 +11,6 @@ import copy
 import json
 import os
 import pickle
-import tempfile
 import warnings
 import zlib
 from dataclasses import asdict
@@ -131,8 +130,7 @@ class SavedAsTensors:
         }
         text = json.dumps(description, indent=1)
         # written beside and renamed: a reader never sees half a file
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             with ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
                 archive.writestr("_metadata", pickle.dumps(type(self)))

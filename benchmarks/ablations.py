@@ -72,7 +72,7 @@ CHANGES = {
         "feature encoder in pre-training: frozen": {"train_stem": False},
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
-        "pooling: mean‖max‖std, ends": {"pooling": ["mean", "max", "std"], "pooling_layers": "ends"},
+        "pooling: without quarters": {"pooling": ["mean", "max", "std"]},
         "block: released": {"block": "timemae"},
         "block: pre-norm": {"block": "pre_norm"},
         **{f"dropout: {p}": {"dropout": p} for p in (0.0, 0.1, 0.2)},

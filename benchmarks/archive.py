@@ -69,9 +69,10 @@ def report(results: pd.DataFrame, options) -> str:
     accuracy = means(results, "dataset", "method")
     ucr = accuracy[accuracy.index.isin(data.UCR)]
     ranked = accuracy.dropna(axis=1, how="all").dropna()
+    groups = {"UCR": ucr} if len(ucr) == len(accuracy) else {"UCR": ucr, "all": accuracy}
     duels = [
-        against(part, method, other).items()
-        for part in (ucr, accuracy)
+        {"of": name, **against(part, method, other)}
+        for name, part in groups.items()
         for method, other in (
             ("FineLast", "FineZero"),
             ("FineAll", "FineZero"),
@@ -87,19 +88,19 @@ def report(results: pd.DataFrame, options) -> str:
         "peers take neither gaps nor unequal lengths: such series are interpolated linearly to "
         "the longest length for them, and series shorter than 9 points to 9. 1-NN DTW only "
         "where it is cheap, on one seed since it has none.",
-        _averages(accuracy, ucr),
+        _averages(groups),
     ]
     if duels:
-        parts.append(markdown(pd.DataFrame([dict(duel) for duel in duels])))
+        parts.append(markdown(pd.DataFrame(duels)))
     if len(ranked) > 1 and ranked.shape[1] > 2:
         parts.append(_ranks(ranked, options))
     return "\n\n".join([*parts, markdown(summary(results, ["dataset"], "method"))])
 
 
-def _averages(accuracy: pd.DataFrame, ucr: pd.DataFrame) -> str:
+def _averages(groups: dict[str, pd.DataFrame]) -> str:
     """Mean accuracy over the sets that all of the methods finished, 1-NN DTW apart."""
     rows = {}
-    for name, part in (("UCR", ucr), ("all", accuracy)):
+    for name, part in groups.items():
         part = part.drop(columns="1-NN DTW", errors="ignore").dropna(axis=1, how="all").dropna()
         rows[f"{name}: mean over {len(part)} sets"] = part.mean().map("{:.2f}".format)
     return markdown(pd.DataFrame(rows).T.rename_axis("sets"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -180,4 +181,5 @@ def command(table: Table, argv: Sequence[str] | None = None) -> str:
             kept[-1:] = ["--data-dir DATA"] if kept[-1] == "--data-dir" else []
         elif word not in ("--report-only", "--retry", "--rerun"):
             kept.append(word)
-    return " ".join([f"python -m benchmarks.{table.name}", *kept])
+    quoted = [shlex.quote(word) if " " in word and "DATA" not in word else word for word in kept]
+    return " ".join([f"python -m benchmarks.{table.name}", *quoted])

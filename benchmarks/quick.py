@@ -11,6 +11,7 @@ from benchmarks import (
     few_labels,
     goals,
     main_table,
+    other_lengths,
     pictures,
     ragged,
     speed,
@@ -20,8 +21,8 @@ from benchmarks import (
 from benchmarks.cli import QUICK_RESULTS, main
 
 MODULES = (
-    main_table, few_labels, transfer, ablations, archive, ragged, timing, speed,
-    accuracy_per_second, pictures,
+    main_table, few_labels, transfer, ablations, archive, ragged, other_lengths, timing,
+    speed, accuracy_per_second, pictures,
 )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from benchmarks import (
     few_labels,
     goals,
     main_table,
+    other_lengths,
+    paired,
     pictures,
     protocols,
     quick,
@@ -67,6 +69,23 @@ def test__transfer__takes_other_channels_and_lengths(options, tmp_path):
     results = cli.main(transfer.TABLE, [*options, "--datasets", "Flat", *OURS])
     assert (results["status"] == "ok").all()
     assert "| from scratch | from HAR | from the panel itself |" in shown(tmp_path, "transfer")
+
+
+def test__other_lengths__a_column_for_each_length(options, tmp_path):
+    results = cli.main(other_lengths.TABLE, [*options, "--datasets", "HAR"])
+    assert (results["status"] == "ok").all()
+    assert len(results) == 4
+    for row in results["by_length"]:
+        assert list(row) == ["0.125", "0.25", "0.5", "0.75", "1"]
+        assert all(0 <= accuracy <= 100 for accuracy in row.values())
+    assert "| 50.0% of the length |" in shown(tmp_path, "other_lengths")
+
+
+def test__paired__prints_a_row_for_each_pair(capsys):
+    paired.main(["--repeats", "1"])
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 2 + 9
+    assert all(re.search(r"\| \d+\.\d\d \|$", row) for row in rows[2:])
 
 
 def test__transferred__encoder__starts_from_the_source_weights():

@@ -1,0 +1,79 @@
+"""Other lengths at predict time: accuracy on series shorter and longer than in `fit`."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+
+from benchmarks.cells import Cell
+from benchmarks.cli import Table, main
+from benchmarks.protocols import build, dataset_of, linear_probe, settings
+from benchmarks.reports import markdown, spread
+
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the data set's length, in fit and in predict
+_FITTED = (1 / 2, 1.0)
+_EPOCHS = {"FineZero": 0, "FineLast": 8}
+
+
+def cells(options) -> list[Cell]:
+    return [
+        Cell(dataset, method, seed, {**settings(), "fitted": share}, f"{share:.0%} in fit")
+        for dataset in options.datasets
+        for share in _FITTED
+        for method in _EPOCHS
+        for seed in options.seeds
+    ]
+
+
+def measure(cell: Cell) -> dict:
+    """Accuracy of one encoder and probe on test series cut to each length."""
+    dataset = dataset_of(cell)
+    n_points = dataset.X_train.shape[2]
+    X, y = dataset.X_train[:, :, : round(cell.settings["fitted"] * n_points)], dataset.y_train
+    start = time.process_time()
+    epochs = min(_EPOCHS[cell.method], cell.settings["transformer"].get("max_epochs", 8))
+    encoder = build({**cell.settings["transformer"], "max_epochs": epochs}, cell.seed).fit(X)
+    probe = linear_probe(len(y), None, y).fit(encoder.transform(X).to_numpy(), y)
+    result = {}
+    for share in _SHARES:
+        part = dataset.X_test[:, :, : round(share * n_points)]
+        result[f"{share:.3g}"] = 100 * probe.score(
+            encoder.transform(part).to_numpy(), dataset.y_test
+        )
+    return {"by_length": result, "cpu_seconds": time.process_time() - start}
+
+
+def report(results: pd.DataFrame, options) -> str:
+    done = results[results["status"] == "ok"]
+    rows = [
+        {
+            "dataset": dataset,
+            "length in fit": label.removesuffix(" in fit"),
+            "method": method,
+            **{
+                f"{share:.1%} of the length": spread([r[f"{share:.3g}"] for r in part["by_length"]])
+                for share in _SHARES
+            },
+        }
+        for (dataset, label, method), part in done.groupby(
+            ["dataset", "label", "method"], sort=False
+        )
+    ]
+    return "\n\n".join(
+        [
+            "Accuracy in % of a linear probe that was fitted on series of one length, on series "
+            "cut to another; the encoder was pre-trained on the length in fit "
+            f"({_EPOCHS['FineLast']} epochs) or not at all (FineZero). Longer series stretch the "
+            "learned positions over their length.",
+            markdown(pd.DataFrame(rows)),
+        ]
+    )
+
+
+TABLE = Table(
+    "other_lengths", "Other lengths at predict time", ("HAR",), cells, report, measure=measure
+)
+
+if __name__ == "__main__":
+    main(TABLE)

@@ -103,6 +103,8 @@ def report(results: pd.DataFrame, options) -> str:
     for dataset, part in results.groupby("dataset", sort=False):
         for preset in CHANGES:
             rows = part[part["label"].str.startswith(f"{preset}: ")]
+            if not (rows["status"] == "ok").any():
+                continue
             rows = rows.assign(changed=rows["label"].str.removeprefix(f"{preset}: "))
             table = summary(rows, ["changed"], "method")
             numbers = means(rows, "changed", "method")

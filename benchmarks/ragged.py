@@ -58,7 +58,8 @@ def report(results: pd.DataFrame, options) -> str:
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),
     ]
-    numbers = means(trained, "panel", "handling").dropna(subset="native")
+    numbers = means(trained, "panel", "handling").reindex(columns=_LENGTH_REPAIRS)
+    numbers = numbers.dropna(subset="native")
     fixes = numbers.drop(columns="native").dropna(how="all")
     if len(fixes):
         numbers = numbers.loc[fixes.index]

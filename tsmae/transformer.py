@@ -74,8 +74,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         η of the target encoder, of use with ``mrr_weight > 0`` only.
     mrr_weight : float, default=0.0
         Weight of masked representation regression against the momentum target encoder. The
-        paper has 5; off by default, since position alone explains most of its target and it
-        lowered accuracy in every comparison (see ``benchmarks/results/ablations.md``).
+        paper has 5; off by default, since position alone explains most of its target and it did
+        not help (``benchmarks/results/ablations.md``). Without it there is no target encoder.
     mcc_weight : float, default=1.0
         Weight of masked codeword classification.
     label_smoothing : float in [0, 1), default=0.2

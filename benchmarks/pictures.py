@@ -99,7 +99,7 @@ def _codewords(transformer, dataset: data.Dataset) -> plt.Figure:
     X = dataset.X_test[rows]
     codewords = transformer.codewords(X)
     colours = plt.get_cmap("tab20")
-    window = transformer.window_length
+    window = transformer.config_.window_length
     figure, axes = plt.subplots(len(rows), 1, figsize=(9, 1.4 * len(rows)), squeeze=False)
     for ax, x, words, label in zip(axes[:, 0], X, codewords, labels, strict=True):
         for i, word in enumerate(words):

@@ -28,6 +28,7 @@ from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standar
 from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
+_SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
@@ -350,8 +351,10 @@ class TimeMAEClassifier(
 
     def _standardize(self, panel: Panel, seed: int) -> None:
         """Standardise what enters the head, unless the transformer has done so."""
-        if self.fine_tune != "head" or not self.transformer_.standardize:
-            standardize(self.model_.encoder, panel, self.device_, new_generator(seed))
+        trained = self.fine_tune != "head"
+        if trained or not self.transformer_.standardize:
+            smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
+            standardize(self.model_.encoder, panel, self.device_, new_generator(seed), smallest)
 
     def _fit_probe(self, panel: Panel, targets: np.ndarray, weights: np.ndarray) -> None:
         """Set the head to a logistic regression on the frozen embeddings.

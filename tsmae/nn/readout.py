@@ -158,17 +158,21 @@ class SeriesEncoder(nn.Module):
         pooled = pool(layers, valid, self.statistics, n_positions)
         return (pooled - self.location) / self.scale
 
-    def standardize(self, embeddings: np.ndarray) -> None:
+    def standardize(self, embeddings: np.ndarray, smallest: float = 0.0) -> None:
         """Choose `location` and `scale` so that these embeddings become standardised.
 
         Parameters
         ----------
         embeddings : (n, D) array
             Output for a panel while `location` is 0 and `scale` 1.
+        smallest : float, default=0.0
+            Bound of `scale` from below, as a share of its median. An encoder that is trained
+            on needs one: a step that moves a nearly constant feature would be blown up.
         """
         location = embeddings.mean(0, dtype=np.float64)
         scale = embeddings.std(0, dtype=np.float64)
         scale[scale <= _CONSTANT * np.abs(location) + np.finfo(np.float32).tiny] = 1.0
+        scale = np.maximum(scale, smallest * np.median(scale))
         self.location.copy_(torch.from_numpy(location))
         self.scale.copy_(torch.from_numpy(scale))
 

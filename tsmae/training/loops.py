@@ -199,9 +199,16 @@ def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndar
 
 
 def standardize(
-    encoder: SeriesEncoder, panel: Panel, device: torch.device, generator: torch.Generator
+    encoder: SeriesEncoder,
+    panel: Panel,
+    device: torch.device,
+    generator: torch.Generator,
+    smallest: float = 0.0,
 ) -> None:
-    """Let the embeddings of a panel, or of a sample of it, have mean 0 and deviation 1."""
+    """Let the embeddings of a panel, or of a sample of it, have mean 0 and deviation 1.
+
+    See :meth:`SeriesEncoder.standardize` for `smallest`.
+    """
     if len(panel) > _STANDARDIZE_ON:
         panel = panel[torch.randperm(len(panel), generator=generator)[:_STANDARDIZE_ON].numpy()]
-    encoder.standardize(embed(encoder, panel, device))
+    encoder.standardize(embed(encoder, panel, device), smallest)

@@ -193,7 +193,26 @@ class TimeMAEClassifier(
     # ------------------------------------------------------------------ the two contracts
 
     def fit(self, X, y):
-        """Pre-train where asked to, then fine-tune on labels."""
+        """Pre-train where asked to, then fine-tune on labels.
+
+        Parameters
+        ----------
+        X : panel of n series
+            As in :meth:`TimeMAETransformer.fit`, but no flat DataFrame, which is a single
+            series in sktime.
+        y : (n,) array-like of labels
+            Of one type: numbers, strings or booleans. Several columns fit, as in sktime, a
+            classifier for each.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or y is not what it must be; before anything is trained.
+        """
         with self._fresh_fit():
             self._check_parameters()
             read = read_panel(X, single_series=False)
@@ -210,15 +229,46 @@ class TimeMAEClassifier(
         return self
 
     def predict(self, X):
-        """Class of each series."""
+        """Class of each series.
+
+        Parameters
+        ----------
+        X : panel
+            As in `fit`, with the same channels; other lengths are taken.
+
+        Returns
+        -------
+        (n,) array of labels
+        """
         return super().predict(self._read(X).values)
 
     def predict_proba(self, X):
-        """Probability of each class, columns in the order of ``classes_``."""
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : panel
+            As in `predict`.
+
+        Returns
+        -------
+        (n, n_classes_) float64 array
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
         return super().predict_proba(self._read(X).values)
 
     def transform(self, X):
-        """Embeddings of the fine-tuned encoder."""
+        """Embeddings of the fine-tuned encoder, which the linear head sees.
+
+        Parameters
+        ----------
+        X : panel
+            As in `predict`.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n, embedding_dim_), float32
+        """
         read = self._read(X)
         if not hasattr(self, "model_"):
             raise ValueError(

@@ -460,6 +460,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _pretrain(self, panel: Panel, seed: int) -> list[dict]:
         if not self.max_epochs:
             return []
+        small = len(panel) < _SMALL_PANEL
         held_out = None
         if self.validation_fraction is not None:
             order = torch.randperm(len(panel), generator=new_generator(seed)).numpy()
@@ -477,7 +478,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         if n_epochs == "auto":
             n_batches = -(-len(panel) // batch_size)
             n_epochs = max(_AUTO_EPOCHS, -(-_AUTO_STEPS // n_batches))
-        small = len(panel) < _SMALL_PANEL
         return pretrain(
             self.model_,
             panel,

@@ -8,7 +8,6 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
@@ -337,7 +336,7 @@ class TimeMAEClassifier(
         logits = apply(
             lambda batch: self.model_(batch.x, batch.complete), Panel.from_array(X), self.device_
         )
-        return softmax(logits.astype(np.float64), axis=1)
+        return torch.from_numpy(logits).double().softmax(1).numpy()
 
     def _labeled(self, y: np.ndarray) -> np.ndarray:
         """(n,) bool: where y is a class and not the mark of an unlabeled series."""

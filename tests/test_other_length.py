@@ -6,6 +6,8 @@ import torch
 from _panels import classifier, embed, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tsmae import TimeMAETransformer
+
 LENGTH = 26
 LENGTHS = (1, 2, 4, 5, 25, 27, 2 * LENGTH, 5 * LENGTH)
 
@@ -64,11 +66,14 @@ def test__positions__longer_series__spread_over_the_table(estimators):
 @pytest.mark.parametrize("n_points", LENGTHS)
 def test__codewords_and_metrics__other_length(estimators, n_points):
     estimator, X = estimators[0], values(n_points)
-    windows = -(-n_points // estimator.window_length)
+    length = estimator.window_length
+    windows = -(-n_points // length)
+    lone = n_points > length and n_points % length == 1
     codewords = estimator.codewords(X)
     assert codewords.shape == (6, windows)
-    assert ((codewords >= 0) & (codewords < estimator.n_codewords)).all()
-    if windows > 1:
+    assert (codewords < estimator.n_codewords).all()
+    assert ((codewords == -1) == (lone & (np.arange(windows) == windows - 1))).all()
+    if windows - lone > 1:
         assert np.isfinite(list(estimator.reconstruction_metrics(X).values())).all()
     else:
         with pytest.raises(ValueError, match="two windows"):
@@ -81,3 +86,17 @@ def test__pooling_none__longer__clear_error_and_shorter_works(build):
     assert embed(estimator, values(9)).shape == embed(estimator, values(LENGTH)).shape
     with pytest.raises(ValueError, match=r"pooling='none' emits 7 positions.*X has series of 13"):
         estimator.transform(values(2 * LENGTH))
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test__lone_last_point__changes_nothing_but_statistics_of_shifted_windows(gap):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2, 40))
+    if gap:
+        X[:, :, 5] = np.nan
+    settings = {"pooling_shifts": 1, "pooling_resolutions": (1,), "window_length": 8}
+    encoder = TimeMAETransformer(max_epochs=0, random_state=0, **settings).fit(X)
+    whole, lone = encoder.transform(X[..., :32]), encoder.transform(X[..., :33])
+    np.testing.assert_allclose(lone, whole, atol=1e-5)
+    assert np.abs(encoder.transform(X[..., :34]) - whole).to_numpy().max() > 0.01
+    assert np.isfinite(encoder.transform(X[..., :1])).all(axis=None)

@@ -17,7 +17,7 @@ import sktime.exceptions
 from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from tsmae._parameters import check_callbacks, check_pooling
+from tsmae._parameters import check_callbacks, readout_of
 from tsmae.panel import Panel
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
@@ -43,7 +43,6 @@ class Bridge:
     _parameter_constraints: dict[str, Any]
     is_fitted: bool
     callbacks: Any
-    pooling: Any
     random_state: Any
 
     def reset(self):
@@ -90,7 +89,7 @@ class Bridge:
             type(self).__name__,
         )
         check_callbacks(self.callbacks)
-        check_pooling(self.pooling)
+        readout_of(self)
 
     @contextmanager
     def _fresh_fit(self) -> Iterator[None]:

@@ -41,6 +41,8 @@ TRAINING = {
 READOUT = {
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
     "pooling_layers": [StrOptions(set(LAYERS))],
+    "pooling_resolutions": [tuple, list],
+    "pooling_shifts": _integer(1),
 }
 
 TRANSFORMER = {
@@ -101,3 +103,23 @@ def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:
             f"Got {pooling!r} instead."
         )
     return statistics
+
+
+def check_resolutions(resolutions: tuple | list) -> tuple[int, ...]:
+    """`pooling_resolutions` as a tuple of positive integers."""
+    if not resolutions or not all(isinstance(r, Integral) and r >= 1 for r in resolutions):
+        raise ValueError(
+            "The 'pooling_resolutions' parameter must be a tuple of one or more integers of at "
+            f"least 1. Got {resolutions!r} instead."
+        )
+    return tuple(int(r) for r in resolutions)
+
+
+def readout_of(estimator) -> dict:
+    """The readout that an estimator's parameters describe, for :class:`tsmae.nn.SeriesEncoder`."""
+    return {
+        "statistics": check_pooling(estimator.pooling),
+        "layers": estimator.pooling_layers,
+        "resolutions": check_resolutions(estimator.pooling_resolutions),
+        "shifts": estimator.pooling_shifts,
+    }

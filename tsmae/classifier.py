@@ -17,7 +17,7 @@ from sktime.classification.base import BaseClassifier
 
 from tsmae import presets
 from tsmae._interop import Bridge, NamedPanel, embedding_frame, read_labels, read_panel
-from tsmae._parameters import READOUT, TRAINING, check_pooling
+from tsmae._parameters import READOUT, TRAINING, readout_of
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
@@ -71,6 +71,8 @@ class TimeMAEClassifier(
         transformer's. Maxima and deviations make good fixed features, but an encoder that is
         trained through them generalises badly.
     pooling_layers : {"last", "all", "ends"}, default="last"
+    pooling_resolutions : tuple of int, default=(1, 2, 4)
+    pooling_shifts : int, default=1
         Likewise.
     label_smoothing : float in [0, 1), default=0.1
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
@@ -147,6 +149,8 @@ class TimeMAEClassifier(
         *,
         pooling=("mean", "quarters"),
         pooling_layers="last",
+        pooling_resolutions=(1, 2, 4),
+        pooling_shifts=1,
         label_smoothing=0.1,
         lr_schedule="one_cycle",
         patience=10,
@@ -168,6 +172,8 @@ class TimeMAEClassifier(
         self.unlabeled = unlabeled
         self.pooling = pooling
         self.pooling_layers = pooling_layers
+        self.pooling_resolutions = pooling_resolutions
+        self.pooling_shifts = pooling_shifts
         self.label_smoothing = label_smoothing
         self.lr_schedule = lr_schedule
         self.patience = patience
@@ -395,7 +401,7 @@ class TimeMAEClassifier(
             encoder = copy.deepcopy(trained)
         else:
             backbone = copy.deepcopy(trained.backbone)
-            encoder = SeriesEncoder(backbone, check_pooling(self.pooling), self.pooling_layers)
+            encoder = SeriesEncoder(backbone, **readout_of(self))
         self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
 
     def _standardize(self, panel: Panel, seed: int) -> None:

@@ -12,7 +12,7 @@ from sktime.transformations.base import BaseTransformer
 
 from tsmae import presets
 from tsmae._interop import Bridge, embedding_frame, read_panel
-from tsmae._parameters import TRANSFORMER, check_pooling
+from tsmae._parameters import TRANSFORMER, readout_of
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics
 from tsmae.persistence import SavedAsTensors
@@ -151,6 +151,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.
+    pooling_resolutions : tuple of int, default=(1, 2, 4)
+        Each series is embedded as it is, and averaged over two and over four points each, so
+        that windows also span slower shapes. All statistics are concatenated.
+    pooling_shifts : int, default=2
+        Window grids that statistics are pooled over together, evenly shifted within a window,
+        so that less depends on where the windows' borders fall. The cost of `transform` is
+        proportional to it.
     standardize : bool, default=True
         Whether embeddings are shifted and scaled to mean 0 and deviation 1 on the panel of
         `fit` (on a sample of 10 000 series, if it has more).
@@ -262,6 +269,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         train_stem="auto",
         augment="auto",
         pooling_layers="ends",
+        pooling_resolutions=(1, 2, 4),
+        pooling_shifts=2,
         standardize=True,
         validation_fraction=None,
         patience=None,
@@ -308,6 +317,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.train_stem = train_stem
         self.augment = augment
         self.pooling_layers = pooling_layers
+        self.pooling_resolutions = pooling_resolutions
+        self.pooling_shifts = pooling_shifts
         self.standardize = standardize
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -439,9 +450,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""
         generator = new_generator(0) if generator is None else generator
         self.model_ = TimeMAE(self.config_, generator, self._build_encoder())
-        self.series_encoder_ = SeriesEncoder(
-            self.model_.backbone, check_pooling(self.pooling), self.pooling_layers
-        )
+        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self))
         self.model_.eval()  # a user's encoder may have dropout of its own
 
     def _build_encoder(self) -> torch.nn.Module | None:

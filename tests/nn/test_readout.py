@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tsmae.nn import Backbone, SeriesEncoder, TimeMAEConfig, pool
+from tsmae.nn.readout import average_down
 from tsmae.training.randomness import new_generator
 
 
@@ -29,6 +30,59 @@ def test__quarters__borders_within_a_position__shared_by_length():
     x = torch.arange(6.0).view(1, 6, 1)  # quarters of 1.5 positions
     expected = [(0 + 0.5 * 1) / 1.5, (0.5 * 1 + 2) / 1.5, (3 + 0.5 * 4) / 1.5, (0.5 * 4 + 5) / 1.5]
     np.testing.assert_allclose(pool([x], None, ("quarters",), 6)[0], expected, rtol=1e-6)
+
+
+def _encoder(statistics, resolutions=(1,), shifts=1):
+    config = TimeMAEConfig(2, 4, window_length=4, d_model=8, n_heads=2, n_layers=1, dropout=0.0)
+    backbone = Backbone(config, new_generator(0))
+    return SeriesEncoder(backbone, statistics, "last", resolutions, shifts).eval()
+
+
+def test__average_down__means_of_what_was_observed():
+    nan = torch.nan
+    x = torch.tensor([[[1.0, 3.0, nan, 5.0, nan, nan, 8.0]]])
+    expected = torch.tensor([[[2.0, 5.0, nan, 8.0]]])
+    torch.testing.assert_close(average_down(x, 2), expected, equal_nan=True)
+    assert average_down(x, 1) is x
+
+
+@torch.no_grad()
+def test__resolutions__are_the_encodings_of_the_averaged_series_side_by_side():
+    x = torch.randn(3, 2, 16)
+    together = _encoder(("mean", "std"), (1, 2, 4))(x, complete=True)
+    alone = _encoder(("mean", "std"))
+    parts = [alone(average_down(x, r), complete=True) for r in (1, 2, 4)]
+    torch.testing.assert_close(together, torch.cat(parts, 1))
+
+
+@torch.no_grad()
+def test__shifts__statistics_over_the_windows_of_all_grids():
+    x = torch.randn(3, 2, 16)
+    grids = [_encoder("none").backbone.encode(x[..., o:])[0][-1] for o in (0, 2)]
+    windows = torch.cat(grids, 1)
+    expected = torch.cat([windows.mean(1), windows.amax(1)], 1)
+    torch.testing.assert_close(_encoder(("mean", "max"), shifts=2)(x, complete=True), expected)
+
+
+@torch.no_grad()
+def test__shifts__quarters_are_in_the_order_of_time():
+    x = torch.randn(1, 2, 16)
+    first, second = (_encoder("none").backbone.encode(x[..., o:])[0][-1] for o in (0, 2))
+    # window i of the second grid begins half a window after window i of the first
+    expected = torch.stack([first, second], 2).flatten(1, 2).unflatten(1, (4, 2)).mean(2).flatten(1)
+    torch.testing.assert_close(_encoder(("quarters",), shifts=2)(x, complete=True), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 15])
+def test__resolutions_and_shifts__padding_and_other_series_change_nothing(length):
+    encoder = _encoder(("mean", "max", "std", "quarters", "none"), (1, 2, 4), 4)
+    x = torch.randn(3, 2, 16)
+    x[1, :, length:] = torch.nan
+    together, alone = encoder(x)[1:2], encoder(x[1:2, :, :length])
+    assert together.shape == (1, encoder.embedding_dim)
+    assert together.isfinite().all()
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("smallest", "last"), [(0.0, 1e-3), (0.1, 0.1)])

@@ -374,7 +374,7 @@ def test__losses__padding_behind_series__changes_nothing(x, settings):
     """Two series of unequal length in one batch lose as much as each by itself."""
     model = build(**settings, label_smoothing=0.0).eval()
     short = x.clone()
-    short[1, :, 17:] = torch.nan
+    short[1, :, 18:] = torch.nan
     longer = torch.nn.functional.pad(short, (0, 12), value=torch.nan)
     first, second = (model(batch, new_generator(0)) for batch in (short, longer[..., :40]))
     assert first.n_predicted == second.n_predicted == 5 * 6 + 3

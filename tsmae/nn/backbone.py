@@ -15,6 +15,7 @@ from tsmae.nn.embedding import (
     bridge_gaps,
     pad_to_windows,
     slice_windows,
+    without_lone_tail,
 )
 
 _POSITION_STD = 0.02
@@ -59,19 +60,21 @@ class Backbone(nn.Module):
     def windows(
         self, x: torch.Tensor, complete: bool = False, hidden: torch.Tensor | None = None
     ) -> Windows:
-        """Scale and slice (B, C, T); `complete` promises that nothing in x is NaN.
+        """Slice scaled series (B, C, T); `complete` promises that nothing in x is NaN.
 
         Windows that are `hidden` (B, N) count as not observed.
         """
         length = self.window_length
-        padded = pad_to_windows(self.scaling(x), length)
+        if complete and x.shape[-1] > length > 1 and x.shape[-1] % length == 1:
+            x = x[..., :-1]  # see without_lone_tail
+        padded = pad_to_windows(x, length)
         if complete and padded.shape == x.shape:
             return Windows(slice_windows(padded, length).contiguous(), None, None)
         if hidden is not None:
             padded = padded.masked_fill(hidden.repeat_interleave(length, 1)[:, None], torch.nan)
         values, observed = (slice_windows(part, length) for part in bridge_gaps(padded))
         # with a padded tail only, every window still holds observations
-        valid = None if complete else observed.flatten(2).any(-1)
+        valid = None if complete else without_lone_tail(observed)
         return Windows(values, observed, valid)
 
     def embed(self, windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +92,7 @@ class Backbone(nn.Module):
 
         Parameters
         ----------
-        x : (B, C, T) float tensor, NaN where not observed.
+        x : (B, C, T) float tensor, scaled, NaN where not observed.
         complete : bool
             Promises that nothing in x is NaN, which saves the masks.
         generator : torch.Generator, optional
@@ -102,4 +105,7 @@ class Backbone(nn.Module):
         """
         windows = self.windows(x, complete)
         z, p = self.embed(windows)
-        return [z, *self.encoder(z + p, windows.valid, generator)], windows.valid
+        present = windows.valid
+        if present is not None:  # a series without any window must not attend to nothing: NaN
+            present = present | ~present.any(1, keepdim=True)
+        return [z, *self.encoder(z + p, present, generator)], windows.valid

@@ -77,6 +77,22 @@ def slice_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
     return x.unflatten(-1, (-1, window_length)).transpose(1, 2)
 
 
+def without_lone_tail(observed: torch.Tensor) -> torch.Tensor:
+    """Windows (B, N) that count, of observed points (B, N, C, δ).
+
+    They hold an observation. A series' last window does not count if only its first point is
+    there and the series has other windows: a single point has no shape, and the windows of
+    training hold nothing like it.
+    """
+    valid = observed.flatten(2).any(-1)
+    if observed.shape[-1] == 1:
+        return valid
+    order = torch.arange(valid.shape[1], device=valid.device)
+    last = torch.where(valid, order, -1).amax(1, keepdim=True)
+    lone = (order == last) & ~observed[..., 1:].flatten(2).any(-1)
+    return valid & ~(lone & (valid.sum(1, keepdim=True) > 1))
+
+
 def bridge_gaps(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill NaN in (B, C, T) by straight lines between observations of the same channel.
 

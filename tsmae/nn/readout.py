@@ -109,6 +109,33 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     return (share @ x).flatten(1)
 
 
+def average_down(x: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Means of the observed ones of `resolution` points each: (B, C, T) -> (B, C, ⌈T/r⌉)."""
+    if resolution == 1:
+        return x
+    padded = nn.functional.pad(x, (0, -x.shape[-1] % resolution), value=torch.nan)
+    return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
+
+
+def _interleave(
+    grids: Sequence[tuple[list[torch.Tensor], torch.Tensor | None]],
+) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+    """Layers and validity of several window grids as one sequence in the order of time."""
+    starts = [(i, j) for j, (layers, _) in enumerate(grids) for i in range(layers[0].shape[1])]
+    order = sorted(range(len(starts)), key=starts.__getitem__)
+    layers = [torch.cat(parts, 1)[:, order] for parts in zip(*(g for g, _ in grids), strict=True)]
+    if all(valid is None for _, valid in grids):
+        return layers, None
+    valid = torch.cat(
+        [
+            layers[0].new_ones(layers[0].shape[:2], dtype=torch.bool) if valid is None else valid
+            for layers, valid in grids
+        ],
+        1,
+    )
+    return layers, valid[:, order]
+
+
 class SeriesEncoder(nn.Module):
     """Series (B, C, T) in, embeddings (B, D) out.
 
@@ -120,6 +147,11 @@ class SeriesEncoder(nn.Module):
     layers : {"last", "all", "ends"}
         Which layers are pooled: the encoder's last, all of the encoder's, or the embedded
         windows z, before positions, and the encoder's last.
+    resolutions : sequence of int
+        The series is encoded once for each of them, averaged over so many points each time.
+    shifts : int
+        Statistics are pooled over so many window grids together, each a share of the window
+        length later than the one before.
 
     Attributes
     ----------
@@ -130,16 +162,29 @@ class SeriesEncoder(nn.Module):
     location: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, backbone: Backbone, statistics: Sequence[str], layers: str):
+    def __init__(
+        self,
+        backbone: Backbone,
+        statistics: Sequence[str],
+        layers: str = "last",
+        resolutions: Sequence[int] = (1,),
+        shifts: int = 1,
+    ):
         super().__init__()
         self.backbone = backbone
         self.statistics = tuple(statistics)
         self.layers = layers
+        self.resolutions = tuple(resolutions)
+        length = backbone.window_length
+        self.offsets = sorted({i * length // shifts for i in range(shifts)})
         n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
-        sizes = {"none": n_positions, "quarters": _N_QUARTERS}
-        n_statistics = sum(sizes.get(s, 1) for s in self.statistics)
-        self.embedding_dim = n_layers * n_statistics * d_model
+        n_vectors = 0
+        for resolution in self.resolutions:
+            n_flattened = len(self.offsets) * -(-n_positions // resolution)
+            sizes = {"none": n_flattened, "quarters": _N_QUARTERS}
+            n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
+        self.embedding_dim = n_vectors * d_model
         self.register_buffer("location", torch.zeros(self.embedding_dim))
         self.register_buffer("scale", torch.ones(self.embedding_dim))
 
@@ -149,14 +194,35 @@ class SeriesEncoder(nn.Module):
         complete: bool = False,
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
-        (embedded, *layers), valid = self.backbone.encode(x, complete, generator)
-        if self.layers == "last":
-            layers = layers[-1:]
-        elif self.layers == "ends":
-            layers = [embedded, layers[-1]]
-        n_positions = len(self.backbone.positions.table)
-        pooled = pool(layers, valid, self.statistics, n_positions)
-        return (pooled - self.location) / self.scale
+        x = self.backbone.scaling(x)
+        pooled = [
+            self._pool_grids(average_down(x, resolution), resolution, complete, generator)
+            for resolution in self.resolutions
+        ]
+        return (torch.cat(pooled, 1) - self.location) / self.scale
+
+    def _pool_grids(
+        self,
+        x: torch.Tensor,
+        resolution: int,
+        complete: bool,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        """Pooled layers of scaled series (B, C, T) over all its window grids."""
+        grids = []
+        for offset in self.offsets:
+            if offset < x.shape[-1]:  # otherwise nothing is left
+                (embedded, *layers), valid = self.backbone.encode(
+                    x[..., offset:], complete, generator
+                )
+                if self.layers == "ends":
+                    layers = [embedded, layers[-1]]
+                elif self.layers == "last":
+                    layers = layers[-1:]
+                grids.append((layers, valid))
+        n_positions = len(self.offsets) * -(-len(self.backbone.positions.table) // resolution)
+        layers, valid = _interleave(grids) if len(grids) > 1 else grids[0]
+        return pool(layers, valid, self.statistics, n_positions)
 
     def standardize(self, embeddings: np.ndarray, smallest: float = 0.0) -> None:
         """Choose `location` and `scale` so that these embeddings become standardised.

@@ -87,7 +87,7 @@ class TimeMAE(nn.Module):
 
     def codewords(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
         """Codeword ids (B, N, G), int64; -1 where a window holds no observation."""
-        windows = self.backbone.windows(x, complete)
+        windows = self.backbone.windows(self.backbone.scaling(x), complete)
         ids = self.tokenizer.codewords(self.backbone.feature_encoder(windows), windows.values)
         return ids if windows.valid is None else ids.masked_fill(~windows.valid[..., None], -1)
 
@@ -101,6 +101,7 @@ class TimeMAE(nn.Module):
         """
         config = self.config
         noise = generator if self.training else None
+        x = self.backbone.scaling(x)
         windows = self.backbone.windows(x, complete)
         z, p = self.backbone.embed(windows)
         tokens = z + p

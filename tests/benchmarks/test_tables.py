@@ -74,7 +74,7 @@ def test__transfer__takes_other_channels_and_lengths(options, tmp_path):
 def test__other_lengths__a_column_for_each_length(options, tmp_path):
     results = cli.main(other_lengths.TABLE, [*options, "--datasets", "HAR"])
     assert (results["status"] == "ok").all()
-    assert len(results) == 4
+    assert len(results) == 6
     for row in results["by_length"]:
         assert list(row) == ["0.125", "0.25", "0.5", "0.75", "1"]
         assert all(0 <= accuracy <= 100 for accuracy in row.values())

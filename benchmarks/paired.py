@@ -8,9 +8,11 @@ quoted are medians and the median of the ratios.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tsmae import TimeMAETransformer, presets
 from tsmae.nn.dropout import dropout
 from tsmae.panel import Panel
+from tsmae.training import loops
 from tsmae.training.batches import BatchIterator, PanelDataset
 from tsmae.training.randomness import new_generator
 
@@ -35,6 +38,12 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         "dropout: a random byte a value / F.dropout",
         lambda: dropout(x, 0.2, generator),
         lambda: F.dropout(x, 0.2),
+    )
+    noise = torch.randint(256, x.shape, dtype=torch.uint8)
+    yield (
+        "mask of dropout: bytes compared as floats / to booleans",
+        lambda: noise.to(x.dtype).ge_(51).mul_(1.25),
+        lambda: (noise >= 51).to(x.dtype).mul_(1.25),
     )
 
     shape = (_BATCH * _MASKED, _CODEWORDS)
@@ -65,7 +74,48 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         lambda: F.scaled_dot_product_attention(*parts, dropout_p=0.2).sum().backward(),
     )
 
+    projected = torch.randn(_BATCH, _WINDOWS, 3 * _WIDTH, requires_grad=True)
+
+    def attend(query, key, value):
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed.transpose(1, 2).flatten(2).backward(x)
+
+    def unbind_first():
+        parts = projected.unflatten(-1, (3, _HEADS, -1)).unbind(2)
+        attend(*(part.transpose(1, 2) for part in parts))
+
+    def permute_first():
+        attend(*projected.unflatten(-1, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0))
+
+    yield (
+        "attention with its heads split, forward and backward: unbind / permute first",
+        unbind_first,
+        permute_first,
+    )
+
     panel = np.random.default_rng(0).normal(size=(8 * _BATCH, 9, 128)).astype(np.float32)
+    for name, settings in (("paper's settings", presets.PAPER), ("defaults", {})):
+        encoder = TimeMAETransformer(**{**settings, "max_epochs": 0}).fit(panel)
+
+        def transform(n_points, encoder=encoder):
+            with mock.patch.object(loops, "_CACHED_POINTS", n_points):
+                encoder.transform(panel)
+
+        def plain(encoder=encoder):
+            with mock.patch.object(torch.ops.aten, "gelu_", F.gelu):
+                encoder.transform(panel)
+
+        yield (
+            f"transform, {name}: GELU in place / in a tensor of its own",
+            functools.partial(transform, 8192),
+            plain,
+        )
+        yield (
+            f"transform, {name}: 8192 points / 256 series a batch",
+            functools.partial(transform, 8192),
+            functools.partial(transform, 256 * 128),
+        )
+
     batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))
     loader = DataLoader(TensorDataset(torch.from_numpy(panel)), _BATCH, shuffle=True)
     yield (

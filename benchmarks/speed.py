@@ -132,7 +132,7 @@ def _best(function: Callable, n_repeats: int) -> float:
 
 
 class _Products(TorchDispatchMode):
-    """Counts the matrix products of what runs inside: (batch, m, k, n) -> how often.
+    """Counts the matrix products of what runs inside: (batch, m, k, n, dtype) -> how often.
 
     Convolutions and attention count as the products they consist of.
     """
@@ -150,7 +150,7 @@ class _Products(TorchDispatchMode):
             return operation(*arguments, **options) if result is NotImplemented else result
         result = operation(*arguments, **options)
         for shape, n_times in count(result, *arguments):
-            self.found[shape] += n_times
+            self.found[*shape, arguments[0].dtype] += n_times
         return result
 
 
@@ -200,16 +200,18 @@ _COUNTERS = {
 
 
 def matrix_products(function: Callable, *arguments) -> Counter:
-    """Matrix products of a call: (batch, m, k, n) -> how often."""
+    """Matrix products of a call: (batch, m, k, n, dtype) -> how often."""
     with _Products() as products:
         function(*arguments)
     return products.found
 
 
 @functools.cache
-def _product_seconds(batch: int, m: int, k: int, n: int, n_repeats: int) -> float:
+def _product_seconds(
+    batch: int, m: int, k: int, n: int, dtype: torch.dtype, n_repeats: int
+) -> float:
     """Best wall seconds of one product of (batch, m, k) with (batch, k, n)."""
-    a, b = torch.randn(batch, m, k), torch.randn(batch, k, n)
+    a, b = torch.randn(batch, m, k, dtype=dtype), torch.randn(batch, k, n, dtype=dtype)
     if batch == 1:
         a, b = a[0], b[0]
     out = a @ b
@@ -224,10 +226,10 @@ def _product_seconds(batch: int, m: int, k: int, n: int, n_repeats: int) -> floa
 
 def _against_products(seconds: float, products: Counter, n_repeats: int) -> dict:
     operations = product_seconds = 0.0
-    for shape, count in products.items():
+    for (*shape, dtype), count in products.items():
         if count and all(shape):
             operations += count * 2 * int(np.prod(shape))
-            product_seconds += count * _product_seconds(*shape, n_repeats)
+            product_seconds += count * _product_seconds(*shape, dtype, n_repeats)
     return {
         "gflop": operations / 1e9,
         "gflop_per_second": operations / 1e9 / product_seconds,

@@ -180,21 +180,28 @@ def test__speed__step_and_transform_against_their_products(options, tmp_path, mo
 def test__matrix_products__of_a_linear_layer_and_attention__known_counts():
     import torch
 
+    def of(function, *arguments, dtype=torch.float32):
+        found = speed.matrix_products(function, *arguments)
+        assert {key[-1] for key in found} == {dtype}
+        return {key[:-1]: count for key, count in found.items()}
+
     layer = torch.nn.Linear(6, 5)
     x = torch.randn(2, 3, 6)
-    assert dict(speed.matrix_products(layer, x)) == {(1, 6, 6, 5): 1}
+    assert of(layer, x) == {(1, 6, 6, 5): 1}
 
     def trained(x):
         layer(x).sum().backward()
 
     # forward, and the gradient of the weight
-    assert dict(speed.matrix_products(trained, x)) == {(1, 6, 6, 5): 1, (1, 5, 6, 6): 1}
+    assert of(trained, x) == {(1, 6, 6, 5): 1, (1, 5, 6, 6): 1}
     q, k = torch.randn(2, 4, 7, 8), torch.randn(2, 4, 9, 8)
     with torch.inference_mode():
-        found = speed.matrix_products(torch.nn.functional.scaled_dot_product_attention, q, k, k)
-    assert dict(found) == {(8, 7, 8, 9): 1, (8, 7, 9, 8): 1}
-    found = speed.matrix_products(torch.nn.Conv1d(3, 5, 4, 4), torch.randn(2, 3, 16))
-    assert dict(found) == {(1, 8, 12, 5): 1}
+        found = of(torch.nn.functional.scaled_dot_product_attention, q, k, k)
+    assert found == {(8, 7, 8, 9): 1, (8, 7, 9, 8): 1}
+    found = of(torch.nn.Conv1d(3, 5, 4, 4), torch.randn(2, 3, 16))
+    assert found == {(1, 8, 12, 5): 1}
+    with torch.autocast("cpu", torch.bfloat16):  # timed alone in the precision they run in
+        assert of(layer, x, dtype=torch.bfloat16) == {(1, 6, 6, 5): 1}
 
 
 def test__accuracy_per_second__shortest_fit_that_passes():

@@ -48,8 +48,9 @@ class Attention(nn.Module):
 
     def _split(self, x: torch.Tensor, n_parts: int) -> tuple[torch.Tensor, ...]:
         """(B, L, n_parts * d) -> n_parts tensors of (B, heads, L, d / heads)."""
-        parts = x.unflatten(-1, (n_parts, self.n_heads, -1))  # (B, L, n_parts, h, d/h)
-        return parts.permute(2, 0, 3, 1, 4).unbind(0)
+        parts = x.unflatten(-1, (n_parts, self.n_heads, -1)).unbind(2)  # (B, L, h, d/h)
+        # transposed only now: gradients of the parts then stack to that of x without a copy
+        return tuple(part.transpose(1, 2) for part in parts)
 
 
 class Block(nn.Module):
@@ -91,7 +92,10 @@ class Block(nn.Module):
         return self.norm_2(torch.addcmul(x, hidden, self.scale_2))
 
     def _feed_forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.contract(F.gelu(self.expand(x)))
+        hidden = self.expand(x)
+        if torch.is_grad_enabled():
+            return self.contract(F.gelu(hidden))
+        return self.contract(torch.ops.aten.gelu_(hidden))  # a second tensor would leave the cache
 
 
 class Encoder(nn.Module):

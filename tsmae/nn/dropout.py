@@ -29,4 +29,5 @@ def dropout(x: torch.Tensor, p: float, generator: torch.Generator | None) -> tor
     # the whole range of int64, so that all eight bytes are uniform
     words.random_(-(2**63), None, generator=generator)
     noise = words.view(torch.uint8)[: x.numel()].view(x.shape)
-    return x * (noise >= dropped).to(x.dtype).mul_(_BYTE / (_BYTE - dropped))
+    # compared as numbers of x's type, which hold a byte exactly: booleans convert slowly
+    return x * noise.to(x.dtype).ge_(dropped).mul_(_BYTE / (_BYTE - dropped))

@@ -19,7 +19,8 @@ from tsmae.training.callbacks import ProgressBar, TargetUpdate
 from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
 from tsmae.training.randomness import isolated_global_rng, new_generator
 
-_EMBEDDING_BATCH = 256
+_EMBEDDING_BATCH = 256  # series, at most
+_CACHED_POINTS = 8192  # time points of a batch whose activations stay in a core's cache
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 
@@ -170,12 +171,14 @@ def apply(
     ValueError
         If the output for a series is not finite.
     """
-    n = len(panel)
+    n, batch_size = len(panel), _EMBEDDING_BATCH
+    if device.type == "cpu":
+        batch_size = min(batch_size, max(1, _CACHED_POINTS // panel.n_points))
     order = np.arange(n) if panel.complete else np.argsort(panel.lengths, kind="stable")
     output: np.ndarray | None = None
-    for start in range(0, n, _EMBEDDING_BATCH):
-        index = order[start : start + _EMBEDDING_BATCH]
-        part = panel[slice(start, start + _EMBEDDING_BATCH)] if panel.complete else panel[index]
+    for start in range(0, n, batch_size):
+        index = order[start : start + batch_size]
+        part = panel[slice(start, start + batch_size)] if panel.complete else panel[index]
         result = function(Batch.of(part).to(device)).cpu().numpy()
         if output is None:
             output = np.empty((n, *result.shape[1:]), result.dtype)

@@ -107,7 +107,7 @@ def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:
 
 def check_resolutions(resolutions: tuple | list) -> tuple[int, ...]:
     """`pooling_resolutions` as a tuple of positive integers."""
-    if not resolutions or not all(isinstance(r, Integral) and r >= 1 for r in resolutions):
+    if not resolutions or not all(isinstance(r, Integral) and int(r) >= 1 for r in resolutions):
         raise ValueError(
             "The 'pooling_resolutions' parameter must be a tuple of one or more integers of at "
             f"least 1. Got {resolutions!r} instead."

@@ -34,7 +34,8 @@ def measure(cell: Cell) -> dict:
     start = time.process_time()
     epochs = min(_EPOCHS[cell.method], cell.settings["transformer"].get("max_epochs", 8))
     encoder = build({**cell.settings["transformer"], "max_epochs": epochs}, cell.seed).fit(X)
-    probe = linear_probe(len(y), None, y).fit(encoder.transform(X).to_numpy(), y)
+    embeddings = encoder.transform(X).to_numpy()
+    probe = linear_probe(*embeddings.shape, None, y).fit(embeddings, y)
     result = {}
     for share in _SHARES:
         part = dataset.X_test[:, :, : round(share * n_points)]

@@ -260,13 +260,15 @@ def transfer(cell: Cell) -> dict:
     return _fine_tune(cell, dataset, transformer, cost)
 
 
-def linear_probe(n: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "fixed"):
+def linear_probe(
+    n: int, n_features: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "fixed"
+):
     """Standardise, then logistic regression.
 
     Parameters
     ----------
-    n : int
-        Labelled series.
+    n, n_features : int
+        Labelled series, and features of their embeddings.
     groups : (n,) array or None
         Kept apart by the folds.
     y : (n,) array
@@ -276,7 +278,7 @@ def linear_probe(n: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "
     """
     smallest = np.unique(y, return_counts=True)[1].min()
     if kind == "fixed" or smallest < _N_FOLDS:
-        classifier = probes.linear_probe(n)
+        classifier = probes.linear_probe(n, n_features)
     else:
         folds = StratifiedKFold(_N_FOLDS) if groups is None else GroupKFold(_N_FOLDS)
         splits = list(folds.split(np.zeros(n), y, groups))
@@ -299,7 +301,7 @@ def _linear_probe(cell: Cell, encode: Callable) -> dict:
     groups = None if dataset.groups_train is None else dataset.groups_train[rows]
     with Clock() as fitting:
         embeddings = transformer.transform(dataset.X_train[rows])
-        probe = linear_probe(len(rows), groups, y, cell.settings.get("probe", "fixed"))
+        probe = linear_probe(*embeddings.shape, groups, y, cell.settings.get("probe", "fixed"))
         probe.fit(embeddings, y)
     with Clock() as predicting:
         embeddings = transformer.transform(dataset.X_test)

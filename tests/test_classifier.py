@@ -3,7 +3,6 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import make_pipeline
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import linear_probe
@@ -22,8 +21,10 @@ def build(small, **settings):
 def test__fine_tune_head__equals_the_linear_probe(panel, small):
     X, y = panel
     classifier = build(small, fine_tune="head").fit(X, y)
-    probe = make_pipeline(TimeMAETransformer(**small), linear_probe(len(X))).fit(X, y)
-    np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+    transformer = TimeMAETransformer(**small).fit(X)
+    probe = linear_probe(len(X), transformer.embedding_dim_).fit(transformer.transform(X), y)
+    expected = probe.predict_proba(transformer.transform(X))
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
     assert classifier.history_ == []
 
 
@@ -31,8 +32,10 @@ def test__fine_tune_head__three_classes__equals_the_linear_probe(panel, small):
     X, y = panel
     y = np.arange(24) % 3
     classifier = build(small, fine_tune="head").fit(X, y)
-    probe = make_pipeline(TimeMAETransformer(**small), linear_probe(len(X))).fit(X, y)
-    np.testing.assert_allclose(classifier.predict_proba(X), probe.predict_proba(X), atol=1e-5)
+    transformer = TimeMAETransformer(**small).fit(X)
+    probe = linear_probe(len(X), transformer.embedding_dim_).fit(transformer.transform(X), y)
+    expected = probe.predict_proba(transformer.transform(X))
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
 
 
 def test__fine_tune_all__frozen_transformer__is_never_modified(panel, small):
@@ -166,7 +169,7 @@ def test__predict_proba__rows_sum_to_one_and_match_predict(panel, small):
     )
 
 
-def test__linear_probe__penalty_a_series_is_constant():
-    assert linear_probe(10).C == 1.0
-    assert pytest.approx(1 / 3) == linear_probe(100).C
-    assert pytest.approx(1 / (0.03 * 7352)) == linear_probe(7352).C
+def test__linear_probe__penalty_beside_mean_loss_and_squared_length_is_constant():
+    assert linear_probe(10, 1000).C == 1.0
+    assert pytest.approx(0.2) == linear_probe(100, 1000).C
+    assert pytest.approx(1 / (5e-5 * 5376 * 7352)) == linear_probe(7352, 5376).C

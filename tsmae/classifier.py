@@ -418,7 +418,8 @@ class TimeMAEClassifier(
         fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
         """
         embeddings = embed(self.model_.encoder, panel, self.device_)
-        probe = linear_probe(len(panel), dict(enumerate(weights))).fit(embeddings, targets)
+        probe = linear_probe(*embeddings.shape, class_weight=dict(enumerate(weights)))
+        probe.fit(embeddings, targets)
         self.model_.set_head(probe.coef_, probe.intercept_)
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -348,11 +348,11 @@ def test__command__leaves_out_this_machine():
 
 def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
     y = np.repeat([0, 1], 9)
-    probe = protocols.linear_probe(18, None, y, "cv")
+    probe = protocols.linear_probe(18, 4, None, y, "cv")
     assert probe[-1].__class__.__name__ == "LogisticRegressionCV"
     X = np.random.default_rng(0).normal(size=(18, 4)) + y[:, None]
     assert probe.fit(X, y).score(X, y) > 0.7
-    assert protocols.linear_probe(3, None, np.arange(3), "cv")[-1].C == 1.0
+    assert protocols.linear_probe(3, 4, None, np.arange(3), "cv")[-1].C == 1.0
 
 
 def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):

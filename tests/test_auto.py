@@ -53,6 +53,15 @@ def test__small_panel__own_recipe(monkeypatch, n, trained, ratio, dropout):
     assert all(p.requires_grad for p in fitted.backbone.feature_encoder.parameters())
 
 
+@pytest.mark.parametrize(("n", "lr", "used"), [(29, "auto", 2e-4), (30, "auto", 2e-3), (29, 1, 1)])
+def test__lr__auto__smaller_on_small_panels(monkeypatch, n, lr, used):
+    seen = {}
+    monkeypatch.setattr(transformer, "_SMALL_PANEL", 30)
+    monkeypatch.setattr(transformer, "pretrain", lambda *a, **settings: seen.update(settings) or [])
+    TimeMAETransformer(**TINY, max_epochs=1, lr=lr).fit(panel(n))
+    assert seen["lr"] == used
+
+
 def test__augment__changes_training_only_where_asked():
     settings = {**TINY, "random_state": 0, "max_epochs": 1}
     on, off, auto = (

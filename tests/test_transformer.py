@@ -65,8 +65,8 @@ def test__standardize_off__raw_embeddings(panel, small):
 )
 def test__pooling__width_of_the_embedding(panel, small, pooling, width):
     X, _ = panel
-    settings = {**small, "pooling": pooling, "pooling_layers": "last"}
-    transformer = TimeMAETransformer(**settings).fit(X)
+    one_view = {"pooling_layers": "last", "pooling_resolutions": (1,), "pooling_shifts": 1}
+    transformer = TimeMAETransformer(**{**small, **one_view, "pooling": pooling}).fit(X)
     assert transformer.embedding_dim_ == width
     assert transformer.transform(X).shape == (24, width)
 

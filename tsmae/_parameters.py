@@ -78,6 +78,7 @@ TRANSFORMER = {
     **READOUT,
     **TRAINING,
     "max_epochs": [*_integer(0), StrOptions({"auto"})],
+    "lr": [*_real(0, None, "neither"), StrOptions({"auto"})],
 }
 
 

@@ -71,9 +71,9 @@ class TimeMAEClassifier(
         transformer's. Maxima and deviations make good fixed features, but an encoder that is
         trained through them generalises badly.
     pooling_layers : {"last", "all", "ends"}, default="last"
-    pooling_resolutions : tuple of int, default=(1, 2, 4)
+    pooling_resolutions : tuple of int, default=(1,)
     pooling_shifts : int, default=1
-        Likewise.
+        Likewise. Each resolution and each shift is another pass of the encoder in training.
     label_smoothing : float in [0, 1), default=0.1
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
     patience : int or None, default=10
@@ -149,7 +149,7 @@ class TimeMAEClassifier(
         *,
         pooling=("mean", "quarters"),
         pooling_layers="last",
-        pooling_resolutions=(1, 2, 4),
+        pooling_resolutions=(1,),
         pooling_shifts=1,
         label_smoothing=0.1,
         lr_schedule="one_cycle",
@@ -418,7 +418,8 @@ class TimeMAEClassifier(
         fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
         """
         embeddings = embed(self.model_.encoder, panel, self.device_)
-        probe = linear_probe(*embeddings.shape, class_weight=dict(enumerate(weights)))
+        n_series, n_features = embeddings.shape
+        probe = linear_probe(n_series, n_features, class_weight=dict(enumerate(weights)))
         probe.fit(embeddings, targets)
         self.model_.set_head(probe.coef_, probe.intercept_)
 

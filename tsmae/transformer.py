@@ -31,6 +31,7 @@ _AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
 _AUTO_EPOCHS, _AUTO_STEPS = 15, 100
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
 _AUTO_BY_SIZE = {"dropout": (0.1, 0.0), "mask_ratio": (0.6, 0.3)}  # large, small panels
+_AUTO_LR = (2e-3, 2e-4)
 _SMALL_PANEL = 1000  # series; fewer do not train the feature encoder, and are augmented
 
 
@@ -97,8 +98,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32.
-    lr : float, default=2e-3
-        Learning rate of AdamW, with `lr_schedule` its maximum.
+    lr : float or "auto", default="auto"
+        Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and 2e-4 on
+        panels below 1000 series, where larger steps from the random encoder did harm as often
+        as good.
     weight_decay : float, default=0.05
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over all steps; None keeps it constant.
@@ -245,7 +248,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         scaling="channel",
         max_epochs="auto",
         batch_size="auto",
-        lr=2e-3,
+        lr="auto",
         weight_decay=0.05,
         lr_schedule="one_cycle",
         encoder=None,
@@ -486,6 +489,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         batch_size = batch_size_of(
             self.batch_size, len(panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
         )
+        settings = training_settings(self)
+        if self.lr == "auto":
+            settings["lr"] = _AUTO_LR[small]
         n_epochs = self.max_epochs
         if n_epochs == "auto":
             n_batches = -(-len(panel) // batch_size)
@@ -499,7 +505,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             batch_size=batch_size,
             train_stem=not small if self.train_stem == "auto" else self.train_stem,
             augment=small if self.augment == "auto" else self.augment,
-            **training_settings(self),
+            **settings,
         )
 
     # ------------------------------------------------------------------ looking inside

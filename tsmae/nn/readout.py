@@ -114,7 +114,10 @@ def average_down(x: torch.Tensor, resolution: int) -> torch.Tensor:
     if resolution == 1:
         return x
     padded = nn.functional.pad(x, (0, -x.shape[-1] % resolution), value=torch.nan)
-    return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
+    observed = ~padded.isnan()
+    values = torch.where(observed, padded, 0.0).unflatten(-1, (-1, resolution)).unbind(-1)
+    # term by term: a reduction's rounding may depend on where in memory the series lies
+    return sum(values[1:], values[0]) / observed.unflatten(-1, (-1, resolution)).sum(-1)
 
 
 def _interleave(

@@ -73,6 +73,12 @@ CHANGES = {
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
         "pooling: without quarters": {"pooling": ["mean", "max", "std"]},
+        "pooling: one resolution": {"pooling_resolutions": [1]},
+        "pooling: one window grid": {"pooling_shifts": 1},
+        "pooling: one resolution, one window grid": {
+            "pooling_resolutions": [1], "pooling_shifts": 1,
+        },
+        "pooling: four window grids": {"pooling_shifts": 4},
         "block: released": {"block": "timemae"},
         "block: pre-norm": {"block": "pre_norm"},
         **{f"dropout: {p}": {"dropout": p} for p in (0.0, 0.1, 0.2)},

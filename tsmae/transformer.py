@@ -86,8 +86,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     pooling : str or tuple of str, default=("mean", "max", "std", "quarters")
         Statistics over the windows of a series, concatenated: "mean", "max", "min", "std",
         "last" (the last window), "quarters" (means over the four quarters of the series, which
-        keep a coarse order in time), or "none" (the flattened sequence, for panels of one
-        length).
+        keep a coarse order in time), or "none" (the flattened sequence of the windows of all
+        grids, for panels of one length).
     scaling : {"channel", "instance"} or None, default="channel"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`, over
         the series itself, or not at all. Observed points only.

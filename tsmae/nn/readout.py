@@ -114,10 +114,7 @@ def average_down(x: torch.Tensor, resolution: int) -> torch.Tensor:
     if resolution == 1:
         return x
     padded = nn.functional.pad(x, (0, -x.shape[-1] % resolution), value=torch.nan)
-    observed = ~padded.isnan()
-    values = torch.where(observed, padded, 0.0).unflatten(-1, (-1, resolution)).unbind(-1)
-    # term by term: a reduction's rounding may depend on where in memory the series lies
-    return sum(values[1:], values[0]) / observed.unflatten(-1, (-1, resolution)).sum(-1)
+    return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
 
 
 def _interleave(
@@ -182,10 +179,10 @@ class SeriesEncoder(nn.Module):
         self.offsets = sorted({i * length // shifts for i in range(shifts)})
         n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
+        self.n_flattened = {r: len(self.offsets) * -(-n_positions // r) for r in self.resolutions}
         n_vectors = 0
         for resolution in self.resolutions:
-            n_flattened = len(self.offsets) * -(-n_positions // resolution)
-            sizes = {"none": n_flattened, "quarters": _N_QUARTERS}
+            sizes = {"none": self.n_flattened[resolution], "quarters": _N_QUARTERS}
             n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
         self.embedding_dim = n_vectors * d_model
         self.register_buffer("location", torch.zeros(self.embedding_dim))
@@ -198,20 +195,16 @@ class SeriesEncoder(nn.Module):
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
         x = self.backbone.scaling(x)
-        pooled = [
-            self._pool_grids(average_down(x, resolution), resolution, complete, generator)
-            for resolution in self.resolutions
-        ]
+        pooled = []
+        for resolution in self.resolutions:
+            layers, valid = self._encode(average_down(x, resolution), complete, generator)
+            pooled.append(pool(layers, valid, self.statistics, self.n_flattened[resolution]))
         return (torch.cat(pooled, 1) - self.location) / self.scale
 
-    def _pool_grids(
-        self,
-        x: torch.Tensor,
-        resolution: int,
-        complete: bool,
-        generator: torch.Generator | None,
-    ) -> torch.Tensor:
-        """Pooled layers of scaled series (B, C, T) over all its window grids."""
+    def _encode(
+        self, x: torch.Tensor, complete: bool, generator: torch.Generator | None
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """The layers to pool of scaled series (B, C, T), windows of all grids in one sequence."""
         grids = []
         for offset in self.offsets:
             if offset < x.shape[-1]:  # otherwise nothing is left
@@ -223,9 +216,7 @@ class SeriesEncoder(nn.Module):
                 elif self.layers == "last":
                     layers = layers[-1:]
                 grids.append((layers, valid))
-        n_positions = len(self.offsets) * -(-len(self.backbone.positions.table) // resolution)
-        layers, valid = _interleave(grids) if len(grids) > 1 else grids[0]
-        return pool(layers, valid, self.statistics, n_positions)
+        return _interleave(grids) if len(grids) > 1 else grids[0]
 
     def standardize(self, embeddings: np.ndarray, smallest: float = 0.0) -> None:
         """Choose `location` and `scale` so that these embeddings become standardised.

@@ -85,6 +85,20 @@ def test__resolutions_and_shifts__padding_and_other_series_change_nothing(length
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test__shifts__series_without_a_window_left__has_something_to_attend_to(monkeypatch):
+    # not every module in the encoder's place bears an attention over nothing
+    encoder, seen = _encoder(("mean",), shifts=2), []
+    forward = encoder.backbone.encoder.forward
+    monkeypatch.setattr(
+        encoder.backbone.encoder, "forward", lambda x, p, g: seen.append(p) or forward(x, p, g)
+    )
+    x = torch.randn(2, 2, 16)
+    x[1, :, 2:] = torch.nan
+    encoder(x)
+    assert [present.any(1).tolist() for present in seen] == [[True, True]] * 2
+
+
 @pytest.mark.parametrize(("smallest", "last"), [(0.0, 1e-3), (0.1, 0.1)])
 def test__standardize__mean_zero_deviation_one_and_bounded_scale(smallest, last):
     config = TimeMAEConfig(2, 4, window_length=4, d_model=8, n_heads=2, n_layers=1)

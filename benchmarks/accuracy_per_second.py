@@ -57,6 +57,8 @@ def report(results: pd.DataFrame, options) -> str:
         parts += [f"## {dataset}", markdown(table.rename_axis("preset, epochs"))]
         if dataset == "HAR":
             for preset in EPOCHS:
+                if not part["label"].str.startswith(f"{preset}, ").any():
+                    continue
                 reached = seconds_to(part, PUBLISHED_PROBE, preset)
                 text = "not reached" if reached is None else f"{reached:.0f} CPU seconds"
                 parts.append(f"`fit` until the probe passes {PUBLISHED_PROBE} %, {preset}: {text}.")

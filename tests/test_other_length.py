@@ -89,7 +89,7 @@ def test__pooling_none__longer__clear_error_and_shorter_works(build):
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test__lone_last_point__changes_nothing_but_statistics_of_shifted_windows(gap):
+def test__lone_last_point__is_left_out(gap):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 2, 40))
     if gap:

@@ -124,16 +124,8 @@ def _interleave(
     starts = [(i, j) for j, (layers, _) in enumerate(grids) for i in range(layers[0].shape[1])]
     order = sorted(range(len(starts)), key=starts.__getitem__)
     layers = [torch.cat(parts, 1)[:, order] for parts in zip(*(g for g, _ in grids), strict=True)]
-    if all(valid is None for _, valid in grids):
-        return layers, None
-    valid = torch.cat(
-        [
-            layers[0].new_ones(layers[0].shape[:2], dtype=torch.bool) if valid is None else valid
-            for layers, valid in grids
-        ],
-        1,
-    )
-    return layers, valid[:, order]
+    masks = [valid for _, valid in grids if valid is not None]  # of all grids, or of none
+    return layers, torch.cat(masks, 1)[:, order] if masks else None
 
 
 class SeriesEncoder(nn.Module):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
@@ -50,7 +51,8 @@ _OF_THE_PRETEXT = {
     "n_decoupled_layers", "decoupled_dropout", "mask_ratio", "mask_per", "decoupled",
     "tokenizer", "n_codebooks", "n_codewords", "temperature", "codeword_gradient",
     "label_smoothing", "mcc_weight", "mrr_weight", "mrr_target", "momentum",
-    "reconstruction_weight", "spectral_weight", "max_epochs", "batch_size", "lr",
+    "reconstruction_weight", "spectral_weight", "contrast_weight", "contrast_temperature",
+    "train_stem", "augment", "max_epochs", "batch_size", "lr",
     "weight_decay", "lr_schedule", "validation_fraction", "patience", "compile",
 }  # fmt: skip
 
@@ -263,7 +265,7 @@ def transfer(cell: Cell) -> dict:
 def linear_probe(
     n: int, n_features: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "fixed"
 ):
-    """Standardise, then logistic regression.
+    """Standardise, then logistic regression, in the span of the series if they are few.
 
     Parameters
     ----------
@@ -290,7 +292,10 @@ def linear_probe(
             l1_ratios=(0,),
             use_legacy_attributes=False,
         )
-    return make_pipeline(StandardScaler(), classifier)
+    steps = [StandardScaler()]
+    if n < n_features:  # n series span n dimensions, and the penalty does not see rotations
+        steps.append(PCA())
+    return make_pipeline(*steps, classifier)
 
 
 def _linear_probe(cell: Cell, encode: Callable) -> dict:

@@ -32,43 +32,65 @@ def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
     assert batch_size_of(7, n, 32, 128) == 7
 
 
-def test__max_epochs__auto__fifteen_or_a_hundred_steps(monkeypatch):
-    monkeypatch.setattr(transformer, "_AUTO_STEPS", 20)
-    few = TimeMAETransformer(**TINY).fit(panel(8))
-    assert few.n_epochs_ == 20  # one step each
-    more = TimeMAETransformer(**TINY).fit(panel(64))
-    assert more.n_epochs_ == 15  # two steps each
-
-
-@pytest.mark.parametrize(("n", "trained", "ratio", "dropout"), [(29, 0, 0.3, 0), (30, 1, 0.6, 0.1)])
-def test__small_panel__own_recipe(monkeypatch, n, trained, ratio, dropout):
+@pytest.mark.parametrize(
+    ("n", "mcc", "contrast", "dropout"),
+    [(1, 1, 0, 0.1), (2, 0, 1, 0), (29, 0, 1, 0), (30, 1, 0, 0.1)],
+)
+def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contrast, dropout):
     monkeypatch.setattr(transformer, "_SMALL_PANEL", 30)
+    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(n))
+    config = fitted.config_
+    assert (config.mcc_weight, config.contrast_weight, config.dropout) == (mcc, contrast, dropout)
+    row = fitted.history_[0]
+    assert row["loss"] == pytest.approx(row["mcc"] * mcc + row["contrast"] * contrast)
+    assert row["loss"] > 0
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test__objective__given__stays(n):
+    given = {"mcc_weight": 0.5, "contrast_weight": 0.25}
+    config = TimeMAETransformer(**TINY, **given, max_epochs=1).fit(panel(n)).config_
+    assert (config.mcc_weight, config.contrast_weight) == (0.5, 0.25)
+
+
+def test__contrast__alone_on_a_single_series__error():
+    with pytest.raises(ValueError, match=r"contrast_weight=1\.0 needs at least two series in X"):
+        TimeMAETransformer(**TINY, mcc_weight=0.0, contrast_weight=1.0).fit(panel(1))
+
+
+def test__contrast__series_of_one_window__learns():
+    fitted = TimeMAETransformer(**TINY, window_length=16, max_epochs=1).fit(panel(8))
+    assert fitted.history_[0]["contrast"] > 0
+
+
+@pytest.mark.parametrize(
+    ("n", "lr", "used"), [(5, "auto", 1e-5), (800, "auto", 1.6e-3), (2000, "auto", 2e-3), (5, 1, 1)]
+)
+def test__lr__auto__in_proportion_to_few_series(monkeypatch, n, lr, used):
+    seen = {}
+    monkeypatch.setattr(transformer, "pretrain", lambda *a, **settings: seen.update(settings) or [])
+    TimeMAETransformer(**TINY, max_epochs=1, lr=lr).fit(panel(n))
+    assert seen["lr"] == pytest.approx(used)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test__train_stem__only_then_the_feature_encoder_changes(trained):
     settings = {**TINY, "random_state": 0}
-    start = TimeMAETransformer(**settings, max_epochs=0).fit(panel(n)).model_
-    fitted = TimeMAETransformer(**settings, max_epochs=3).fit(panel(n)).model_
+    start = TimeMAETransformer(**settings, max_epochs=0).fit(panel(20)).model_
+    fitted = TimeMAETransformer(**settings, max_epochs=3, train_stem=trained).fit(panel(20)).model_
     before, after = (m.backbone.feature_encoder.state_dict() for m in (start, fitted))
     same = [torch.equal(before[name], after[name]) for name in before]
     assert all(same) == (not trained)
-    assert (fitted.config.mask_ratio, fitted.config.dropout) == (ratio, dropout)
     assert all(p.requires_grad for p in fitted.backbone.feature_encoder.parameters())
 
 
-@pytest.mark.parametrize(("n", "lr", "used"), [(29, "auto", 2e-4), (30, "auto", 2e-3), (29, 1, 1)])
-def test__lr__auto__smaller_on_small_panels(monkeypatch, n, lr, used):
-    seen = {}
-    monkeypatch.setattr(transformer, "_SMALL_PANEL", 30)
-    monkeypatch.setattr(transformer, "pretrain", lambda *a, **settings: seen.update(settings) or [])
-    TimeMAETransformer(**TINY, max_epochs=1, lr=lr).fit(panel(n))
-    assert seen["lr"] == used
-
-
-def test__augment__changes_training_only_where_asked():
-    settings = {**TINY, "random_state": 0, "max_epochs": 1}
-    on, off, auto = (
-        TimeMAETransformer(**settings, augment=a).fit(panel(20)).history_[0]["loss"]
-        for a in (True, False, "auto")
+def test__augment__changes_the_prediction_of_windows_only_where_asked():
+    settings = {**TINY, "random_state": 0, "max_epochs": 1, "mcc_weight": 1.0}
+    on, off, default = (
+        TimeMAETransformer(**settings, **given).fit(panel(20)).history_[0]["loss"]
+        for given in ({"augment": True}, {"augment": False}, {})
     )
-    assert on == auto != off
+    assert on != off == default
 
 
 def test__crop_and_stretch__keeps_ends_lengths_gaps_and_level():

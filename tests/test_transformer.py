@@ -12,7 +12,10 @@ from torch import nn
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.training import device as device_module
 
-METRICS = {"loss", "mrr", "mcc", "hit_rate", "ndcg", "distinct_codewords", "perplexity"}
+METRICS = {
+    "loss", "mrr", "mcc", "contrast", "hit_rate", "ndcg", "distinct_codewords", "perplexity",
+}  # fmt: skip
+OBJECTIVES = ("mrr", "mcc", "contrast")
 
 
 def test__history__one_row_an_epoch__all_metrics(panel, small):
@@ -23,7 +26,7 @@ def test__history__one_row_an_epoch__all_metrics(panel, small):
     for row in transformer.history_:
         assert set(row) >= METRICS | {"duration"}
         assert all(math.isfinite(value) for value in row.values())
-        expected = transformer.mrr_weight * row["mrr"] + transformer.mcc_weight * row["mcc"]
+        expected = sum(getattr(transformer, f"{n}_weight") * row[n] for n in OBJECTIVES)
         assert row["loss"] == pytest.approx(expected, rel=1e-5)
         assert 1 <= row["perplexity"] <= row["distinct_codewords"] + 1e-9
         assert row["distinct_codewords"] <= 8

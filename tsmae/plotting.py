@@ -14,7 +14,9 @@ from sklearn.decomposition import PCA
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CURVES = ("loss", "mrr", "mcc", "hit_rate", "ndcg", "distinct_codewords", "perplexity")
+_CURVES = (
+    "loss", "mrr", "mcc", "contrast", "hit_rate", "ndcg", "distinct_codewords", "perplexity",
+)  # fmt: skip
 _MANY_CLASSES = 10
 
 

@@ -43,6 +43,7 @@ PAPER = {
     "momentum": 0.99,
     "reconstruction_weight": 0.0,
     "spectral_weight": 0.0,
+    "contrast_weight": 0.0,
     "train_stem": True,
     "augment": False,
     "pooling": "mean",

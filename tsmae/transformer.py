@@ -28,11 +28,14 @@ from tsmae.training.loops import (
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
 _AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
-_AUTO_EPOCHS, _AUTO_STEPS = 15, 100
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
-_AUTO_BY_SIZE = {"dropout": (0.1, 0.0), "mask_ratio": (0.6, 0.3)}  # large, small panels
-_AUTO_LR = (2e-3, 2e-4)
-_SMALL_PANEL = 1000  # series; fewer do not train the feature encoder, and are augmented
+_AUTO_BY_SIZE = {  # large, small panels
+    "dropout": (0.1, 0.0),
+    "mcc_weight": (1.0, 0.0),
+    "contrast_weight": (0.0, 1.0),
+}
+_AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
+_SMALL_PANEL = 1000  # series; fewer learn from telling each other apart
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -63,10 +66,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
         On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
-        panels below 1000 series, which see few steps.
-    mask_ratio : float in (0, 1) or "auto", default="auto"
+        panels below 1000 series, whose random crops differ enough.
+    mask_ratio : float in (0, 1), default=0.6
         Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
-        "auto" takes 0.6, and on panels below 1000 series 0.3, an easier task.
     n_codewords : int, default=192
         Codewords K of a codebook.
     temperature : float, default=1.0
@@ -77,8 +79,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Weight of masked representation regression against the momentum target encoder. The
         paper has 5; off by default, since position alone explains most of its target and it did
         not help (``benchmarks/results/ablations.md``). Without it there is no target encoder.
-    mcc_weight : float, default=1.0
-        Weight of masked codeword classification.
+    mcc_weight : float or "auto", default="auto"
+        Weight of masked codeword classification. "auto" takes 1, and 0 below 1000 series, where
+        the codewords of neighbours are learned at the cost of what tells series apart.
     label_smoothing : float in [0, 1), default=0.2
         Of the codeword classification.
     codeword_gradient : bool, default=True
@@ -91,17 +94,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     scaling : {"channel", "instance"} or None, default="channel"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`, over
         the series itself, or not at all. Observed points only.
-    max_epochs : int or "auto", default="auto"
-        Epochs of pre-training. "auto" takes 15, and on small panels as many as make 100
-        optimiser steps. 0 gives the random encoder (FineZero), the baseline that
-        pre-training has to beat.
+    max_epochs : int, default=15
+        Epochs of pre-training. More of them did not pay on small panels, whose fine detail is
+        lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32.
     lr : float or "auto", default="auto"
-        Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and 2e-4 on
-        panels below 1000 series, where larger steps from the random encoder did harm as often
-        as good.
+        Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and below
+        1000 series in proportion to their number less, so that a few series change the random
+        encoder little.
     weight_decay : float, default=0.05
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over all steps; None keeps it constant.
@@ -144,13 +146,17 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether regression targets are layer-normalised.
     reconstruction_weight, spectral_weight : float, default=0.0
         Weights of reconstructing hidden windows, and their amplitude spectra.
-    train_stem : bool or "auto", default="auto"
+    contrast_weight : float or "auto", default="auto"
+        Weight of instance discrimination: of two random crops of each series, each has to find
+        the other among those of the batch (SimCLR [2]_). "auto" takes 1 below 1000 series, and
+        0 on larger panels and on a single series.
+    contrast_temperature : float, default=0.2
+        Of the similarities between crops.
+    train_stem : bool, default=True
         Whether pre-training trains the feature encoder, or leaves it at its random weights.
-        "auto" trains it on panels of at least 1000 series: on fewer it overfits, and the random
-        features that a probe would use are lost.
-    augment : bool or "auto", default="auto"
-        Whether to pre-train on random crops of the series, stretched to their length and
-        scaled. "auto" does so below 1000 series.
+    augment : bool, default=False
+        Whether windows are predicted on random crops of the series, stretched to their length
+        and scaled. The contrast always compares such crops.
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.
@@ -176,8 +182,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     Attributes
     ----------
     history_ : list of dict
-        One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``hit_rate``
-        (share of hidden windows whose codeword ranked first), ``ndcg`` (at 10),
+        One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``,
+        ``hit_rate`` (share of hidden windows whose codeword ranked first), ``ndcg`` (at 10),
         ``distinct_codewords`` and ``perplexity`` of the codebooks' use, ``duration`` in
         seconds; with `validation_fraction` also ``valid_loss`` and so on.
     n_epochs_ : int
@@ -196,6 +202,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     ----------
     .. [1] M. Cheng, Q. Liu, Z. Liu, H. Zhang, R. Zhang, E. Chen. TimeMAE: Self-Supervised
        Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.
+    .. [2] T. Chen, S. Kornblith, M. Norouzi, G. Hinton. A Simple Framework for Contrastive
+       Learning of Visual Representations. ICML 2020.
 
     Examples
     --------
@@ -236,17 +244,17 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         n_layers=4,
         n_decoupled_layers=2,
         dropout="auto",
-        mask_ratio="auto",
+        mask_ratio=0.6,
         n_codewords=192,
         temperature=1.0,
         momentum=0.99,
         mrr_weight=0.0,
-        mcc_weight=1.0,
+        mcc_weight="auto",
         label_smoothing=0.2,
         codeword_gradient=True,
         pooling=("mean", "max", "std", "quarters"),
         scaling="channel",
-        max_epochs="auto",
+        max_epochs=15,
         batch_size="auto",
         lr="auto",
         weight_decay=0.05,
@@ -269,8 +277,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         mrr_target="raw",
         reconstruction_weight=0.0,
         spectral_weight=0.0,
-        train_stem="auto",
-        augment="auto",
+        contrast_weight="auto",
+        contrast_temperature=0.2,
+        train_stem=True,
+        augment=False,
         pooling_layers="ends",
         pooling_resolutions=(1, 2, 4),
         pooling_shifts=2,
@@ -317,6 +327,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.mrr_target = mrr_target
         self.reconstruction_weight = reconstruction_weight
         self.spectral_weight = spectral_weight
+        self.contrast_weight = contrast_weight
+        self.contrast_temperature = contrast_temperature
         self.train_stem = train_stem
         self.augment = augment
         self.pooling_layers = pooling_layers
@@ -421,27 +433,37 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"The 'd_model' parameter must be a multiple of 'n_heads'. Got "
                 f"d_model={self.d_model} and n_heads={self.n_heads} instead."
             )
-        weights = ("mcc_weight", "mrr_weight", "reconstruction_weight", "spectral_weight")
-        if not any(getattr(self, name) for name in weights) and self.max_epochs:
-            raise ValueError(
-                f"At least one of {list(weights)} must be positive, or there is nothing to "
-                "learn; max_epochs=0 gives the random encoder."
-            )
         window_length = self.window_length
         if window_length == "auto":
             window_length = min(max(1, panel.n_points // _AUTO_WINDOWS), _AUTO_WINDOW_LENGTH)
-        if self.max_epochs:
-            self._check_predictable(panel, window_length)
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
         values = {name: getattr(self, name) for name in shared} | {"window_length": window_length}
-        for name, (large, small) in _AUTO_BY_SIZE.items():
+        for name, by_size in _AUTO_BY_SIZE.items():
             if values[name] == "auto":
-                values[name] = small if len(panel) < _SMALL_PANEL else large
-        return TimeMAEConfig(
+                values[name] = by_size[_is_small(panel)]
+        config = TimeMAEConfig(
             n_channels=panel.n_channels,
             n_positions=-(-panel.n_points // window_length),
             **values,
         )
+        if self.max_epochs:
+            self._check_learnable(config, panel)
+        return config
+
+    def _check_learnable(self, config: TimeMAEConfig, panel: Panel) -> None:
+        if config.predicts:
+            self._check_predictable(panel, config.window_length)
+        elif not config.contrast_weight:
+            names = [name for name in config.__dataclass_fields__ if name.endswith("_weight")]
+            raise ValueError(
+                f"At least one of {names} must be positive, or there is nothing to "
+                "learn; max_epochs=0 gives the random encoder."
+            )
+        elif len(panel) < 2:
+            raise ValueError(
+                f"contrast_weight={config.contrast_weight} needs at least two series in X to tell "
+                "apart, where no other weight is positive. Got a single one."
+            )
 
     def _check_predictable(self, panel: Panel, window_length: int) -> None:
         if panel.n_windows(window_length).max() < 2:
@@ -475,7 +497,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _pretrain(self, panel: Panel, seed: int) -> list[dict]:
         if not self.max_epochs:
             return []
-        small = len(panel) < _SMALL_PANEL
         held_out = None
         if self.validation_fraction is not None:
             order = torch.randperm(len(panel), generator=new_generator(seed)).numpy()
@@ -491,20 +512,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         )
         settings = training_settings(self)
         if self.lr == "auto":
-            settings["lr"] = _AUTO_LR[small]
-        n_epochs = self.max_epochs
-        if n_epochs == "auto":
-            n_batches = -(-len(panel) // batch_size)
-            n_epochs = max(_AUTO_EPOCHS, -(-_AUTO_STEPS // n_batches))
+            settings["lr"] = min(_AUTO_LR, _AUTO_LR_PER_SERIES * len(panel))
         return pretrain(
             self.model_,
             panel,
             held_out,
-            n_epochs=n_epochs,
+            n_epochs=self.max_epochs,
             seed=seed,
             batch_size=batch_size,
-            train_stem=not small if self.train_stem == "auto" else self.train_stem,
-            augment=small if self.augment == "auto" else self.augment,
+            train_stem=self.train_stem,
+            augment=self.augment,
             **settings,
         )
 
@@ -547,8 +564,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Returns
         -------
         dict of float
-            ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``hit_rate``, ``ndcg`` (at 10),
-            ``distinct_codewords`` and ``perplexity``, as in `history_`.
+            ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``, ``hit_rate``, ``ndcg``
+            (at 10), ``distinct_codewords`` and ``perplexity``, as in `history_`: 0 where an
+            objective has no weight.
 
         Raises
         ------
@@ -556,7 +574,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             If no series has two windows with observations.
         """
         panel = self._panel(X)
-        self._check_predictable(panel, self.config_.window_length)
+        if self.config_.predicts:
+            self._check_predictable(panel, self.config_.window_length)
         return evaluate_pretext(self.model_, panel, self.device_)
 
     def _panel(self, X) -> Panel:
@@ -567,14 +586,25 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """Two small settings for sktime's test suite: the paper's, and the defaults'."""
+        """Two small settings for sktime's test suite: the paper's, and the defaults' parts."""
         small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}
         short = {"window_length": 4, "max_epochs": 1, "n_codewords": 8, "batch_size": 128}
         exact = {"precision": "float32"}
         return [
             {**presets.PAPER, "scaling": "channel", **small, **short, **exact},
-            {**small, **short, **exact, "n_codebooks": 2},
+            {
+                **small,
+                **short,
+                **exact,
+                "n_codebooks": 2,
+                "mcc_weight": 1.0,
+                "contrast_weight": 1.0,
+            },
         ]
+
+
+def _is_small(panel: Panel) -> bool:
+    return 2 <= len(panel) < _SMALL_PANEL  # a single series has nothing to be told from
 
 
 def training_settings(estimator) -> dict:

@@ -338,7 +338,7 @@ def test__losses__against_numpy(x, smoothing):
     np.testing.assert_allclose(pretext.hit_rate, (rank == 0).mean(), rtol=1e-5)
     np.testing.assert_allclose(pretext.ndcg, gain.mean(), rtol=1e-5)
     np.testing.assert_array_equal(pretext.codeword_counts[0], np.bincount(codewords, minlength=12))
-    assert pretext.n_predicted == 36
+    assert pretext.n_items == 36
 
 
 def test__losses__reconstruction_terms__against_numpy(x):
@@ -377,7 +377,7 @@ def test__losses__padding_behind_series__changes_nothing(x, settings):
     short[1, :, 18:] = torch.nan
     longer = torch.nn.functional.pad(short, (0, 12), value=torch.nan)
     first, second = (model(batch, new_generator(0)) for batch in (short, longer[..., :40]))
-    assert first.n_predicted == second.n_predicted == 5 * 6 + 3
+    assert first.n_items == second.n_items == 5 * 6 + 3
     torch.testing.assert_close(first.loss, second.loss)
     garbage = short.clone()
     windows = model.backbone.windows(garbage)
@@ -417,3 +417,59 @@ def test__positions__longer_than_known__stretched_between_ends():
     valid = torch.arange(19) < torch.tensor([19, 7])[:, None]
     own = positions(2, 19, valid)[1, :7, 0]
     assert own.tolist() == list(range(7))  # not stretched by its neighbour
+
+
+# ---------------------------------------------------------------------------- contrast
+
+
+def test__contrast__loss__against_numpy():
+    model = build(contrast_weight=1.0, contrast_temperature=0.3)
+    first, second = torch.randn(2, 5, 16, generator=new_generator(1)).unbind()
+    found = model.discrimination(first, second)
+
+    head = model.discrimination
+    views = head.contract(torch.nn.functional.gelu(head.expand(torch.cat([first, second]))))
+    views = views.detach().numpy().astype(np.float64)
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    losses = []
+    for i in range(10):
+        similarity = {j: views[i] @ views[j] / 0.3 for j in range(10) if j != i}
+        partner = (i + 5) % 10
+        losses.append(np.log(np.exp(list(similarity.values())).sum()) - similarity[partner])
+    np.testing.assert_allclose(found.item(), np.mean(losses), rtol=1e-5)
+
+
+def test__contrast__alone__trains_the_whole_backbone_and_predicts_nothing(x):
+    weights = {"mcc_weight": 0.0, "mrr_weight": 0.0, "contrast_weight": 2.0}
+    model = build(**RECIPE, **weights).train()
+    views = (x, x.roll(1, dims=-1))
+    pretext = model(x, new_generator(0), True, views)
+    np.testing.assert_allclose(pretext.loss.item(), 2 * pretext.contrast.item(), rtol=1e-6)
+    assert pretext.n_items == len(x) and pretext.mcc == pretext.ndcg == 0
+    pretext.loss.backward()
+    untouched = {n for n, p in model.backbone.named_parameters() if p.grad is None}
+    assert untouched <= {"feature_encoder.missing.weight"}  # nothing is missing here
+    assert all(p.grad is None for p in model.decoupled_encoder.parameters())
+
+
+def test__contrast__beside_codewords__losses_add_up(x):
+    both, alone = build(**RECIPE, contrast_weight=0.5, mrr_weight=0.0), build(**RECIPE)
+    pretext = both.eval()(x, new_generator(0), True, (x, 2 * x))
+    np.testing.assert_allclose(
+        pretext.loss.item(), pretext.mcc.item() + 0.5 * pretext.contrast.item(), rtol=1e-6
+    )
+    assert alone.eval()(x, new_generator(0), True).contrast == 0
+
+
+def test__contrast__padded_views__as_the_series_alone(x):
+    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
+    padded = torch.nn.functional.pad(x, (0, 8), value=torch.nan)
+    alone = model(x, new_generator(0), True, (x, 2 * x)).contrast
+    beside = model(padded, new_generator(0), False, (padded, 2 * padded)).contrast
+    np.testing.assert_allclose(alone.item(), beside.item(), rtol=1e-4)
+
+
+def test__contrast__single_series__is_zero(x):
+    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
+    pretext = model(x[:1], new_generator(0), True, (x[:1], 2 * x[:1]))
+    assert pretext.loss == 0

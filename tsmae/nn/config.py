@@ -42,3 +42,11 @@ class TimeMAEConfig:
     momentum: float = 0.99
     reconstruction_weight: float = 0.0
     spectral_weight: float = 0.0
+    contrast_weight: float = 0.0
+    contrast_temperature: float = 0.2
+
+    @property
+    def predicts(self) -> bool:
+        """Whether any objective predicts masked sub-series."""
+        weights = (self.mcc_weight, self.mrr_weight, self.reconstruction_weight)
+        return any((*weights, self.spectral_weight))

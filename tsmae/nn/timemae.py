@@ -19,7 +19,9 @@ from torch.nn import functional as F
 from tsmae.nn.backbone import Backbone
 from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.contrast import InstanceDiscrimination
 from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.readout import pool
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02
@@ -27,19 +29,22 @@ _NDCG_CUTOFF = 10
 
 
 class Pretext(NamedTuple):
-    """Losses and metrics of one batch, means over its `n_predicted` masked sub-series.
+    """Losses and metrics of one batch, means over its `n_items`.
 
-    ``loss`` carries the gradient. ``reconstruction`` is weighted already; ``ndcg`` is at 10;
-    ``codeword_counts`` (G, K) says how often each codeword was a target.
+    Items are the masked sub-series, and series where nothing is predicted. ``loss`` carries
+    the gradient. ``reconstruction`` is weighted already; ``ndcg`` is at 10;
+    ``codeword_counts`` (G, K) says how often each codeword was a target. What has no weight in
+    the loss is 0.
     """
 
     loss: torch.Tensor
     mrr: torch.Tensor
     mcc: torch.Tensor
     reconstruction: torch.Tensor
+    contrast: torch.Tensor
     hit_rate: torch.Tensor
     ndcg: torch.Tensor
-    n_predicted: int
+    n_items: int
     codeword_counts: torch.Tensor
 
 
@@ -77,6 +82,8 @@ class TimeMAE(nn.Module):
         if config.spectral_weight:
             n_frequencies = config.window_length // 2 + 1
             self.reconstruct_spectrum = nn.Linear(d, config.n_channels * n_frequencies)
+        if config.contrast_weight:
+            self.discrimination = InstanceDiscrimination(config)
         for name, part in self.named_children():
             if name != "backbone":
                 initialize(part, config.block, generator)
@@ -92,14 +99,47 @@ class TimeMAE(nn.Module):
         return ids if windows.valid is None else ids.masked_fill(~windows.valid[..., None], -1)
 
     def forward(
-        self, x: torch.Tensor, generator: torch.Generator, complete: bool = False
+        self,
+        x: torch.Tensor,
+        generator: torch.Generator,
+        complete: bool = False,
+        views: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> Pretext:
         """The pretext task on a batch (B, C, T): mask, predict, compare.
 
-        In `eval` mode masks are drawn all the same, but dropout and the noise of the
-        codewords are off.
+        `views` are two random views of the batch, of the same shape, for the contrast. In
+        `eval` mode masks are drawn all the same, but dropout and the noise of the codewords
+        are off.
         """
+        pretext = self._predict(x, generator, complete)
+        if not self.config.contrast_weight:
+            return pretext
+        assert views is not None, "the contrast needs two views"
+        contrast = self._contrast(views, generator if self.training else None, complete)
+        return pretext._replace(
+            loss=pretext.loss + self.config.contrast_weight * contrast, contrast=contrast.detach()
+        )
+
+    def _contrast(
+        self,
+        views: tuple[torch.Tensor, torch.Tensor],
+        noise: torch.Generator | None,
+        complete: bool,
+    ) -> torch.Tensor:
+        """Instance discrimination between two views (B, C, T), all windows visible."""
+        pooled = []
+        for view in views:
+            layers, valid = self.backbone.encode(self.backbone.scaling(view), complete, noise)
+            pooled.append(pool(layers[-1:], valid, ("mean",), 0))
+        return self.discrimination(*pooled)
+
+    def _predict(self, x: torch.Tensor, generator: torch.Generator, complete: bool) -> Pretext:
+        """The masked objectives."""
         config = self.config
+        counts = x.new_zeros(config.n_codebooks, config.n_codewords)
+        if not config.predicts:
+            zero = x.new_zeros(())
+            return Pretext(zero, zero, zero, zero, zero, zero, zero, len(x), counts)
         noise = generator if self.training else None
         x = self.backbone.scaling(x)
         windows = self.backbone.windows(x, complete)
@@ -141,7 +181,6 @@ class TimeMAE(nn.Module):
         x_masked = gather(windows.values)
 
         mrr = mcc = reconstruction = hit_rate = ndcg = predicted.new_zeros(())
-        counts = predicted.new_zeros(config.n_codebooks, config.n_codewords)
         if len(predicted) == 0:  # series of one window each: nothing to predict
             mrr = predicted.sum()
         else:
@@ -157,9 +196,10 @@ class TimeMAE(nn.Module):
             mrr=mrr.detach(),
             mcc=mcc.detach(),
             reconstruction=reconstruction.detach(),
+            contrast=predicted.new_zeros(()),
             hit_rate=hit_rate,
             ndcg=ndcg,
-            n_predicted=len(predicted),
+            n_items=len(predicted),
             codeword_counts=counts,
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
@@ -157,14 +159,14 @@ def _silent(message: str) -> None:
     pass
 
 
-@torch.inference_mode()
 def apply(
     function: Callable[[Batch], torch.Tensor], panel: Panel, device: torch.device
 ) -> np.ndarray:
     """Run `function` on batches of the panel and stack what it returns.
 
     Series are taken in order of length, so that batches carry little padding; the output is
-    in the order of the panel. A function may return fewer columns for shorter batches.
+    in the order of the panel. On a CPU as many batches run side by side as torch has threads,
+    each on one: small operations split over threads mostly wait for each other.
 
     Raises
     ------
@@ -175,14 +177,21 @@ def apply(
     if device.type == "cpu":
         batch_size = min(batch_size, max(1, _CACHED_POINTS // panel.n_points))
     order = np.arange(n) if panel.complete else np.argsort(panel.lengths, kind="stable")
+
+    @torch.inference_mode()
+    def run(start: int) -> np.ndarray:
+        index = slice(start, start + batch_size)
+        part = panel[index if panel.complete else order[index]]
+        return function(Batch.of(part).to(device)).cpu().numpy()
+
+    starts = range(0, n, batch_size)
+    n_workers = min(len(starts), torch.get_num_threads() if device.type == "cpu" else 1)
     output: np.ndarray | None = None
-    for start in range(0, n, batch_size):
-        index = order[start : start + batch_size]
-        part = panel[slice(start, start + batch_size)] if panel.complete else panel[index]
-        result = function(Batch.of(part).to(device)).cpu().numpy()
-        if output is None:
-            output = np.empty((n, *result.shape[1:]), result.dtype)
-        output[index] = result
+    with _map_over(n_workers) as map_:
+        for start, result in zip(starts, map_(run, starts), strict=True):
+            if output is None:
+                output = np.empty((n, *result.shape[1:]), result.dtype)
+            output[order[start : start + batch_size]] = result
     assert output is not None
     finite = np.isfinite(output).reshape(n, -1).all(1)
     if not finite.all():
@@ -194,6 +203,21 @@ def apply(
             "in fit, or training diverged, which a smaller `lr` prevents."
         )
     return output
+
+
+@contextlib.contextmanager
+def _map_over(n_workers: int) -> Iterator[Callable]:
+    """`map` in this thread, or over threads of which each runs torch on itself alone."""
+    if n_workers == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(n_workers, initializer=_run_torch_alone) as pool:
+        yield pool.map
+
+
+def _run_torch_alone() -> None:
+    torch.get_num_threads()  # torch sets a new thread up at its first call; the limit comes after
+    threadpool_limits(1, user_api="openmp")  # of this thread; that of others stays
 
 
 def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndarray:

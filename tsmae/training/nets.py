@@ -153,19 +153,22 @@ class PretrainingNet(PanelNet):
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def step(self, batch):
-        x = batch.x
+        x, views = batch.x, None
+        if self.module_.config.contrast_weight:
+            views = (crop_and_stretch(x, self.masks_), crop_and_stretch(x, self.masks_))
         if self.augment and self.module_.training:
             x = crop_and_stretch(x, self.masks_)
-        pretext = self.module_(x, self.masks_, batch.complete)
+        pretext = self.module_(x, self.masks_, batch.complete, views)
         return {
             "loss": pretext.loss,
             "mrr": pretext.mrr,
             "mcc": pretext.mcc,
             "reconstruction": pretext.reconstruction,
+            "contrast": pretext.contrast,
             "hit_rate": pretext.hit_rate,
             "ndcg": pretext.ndcg,
             "counts": pretext.codeword_counts,
-            "weight": pretext.n_predicted,
+            "weight": pretext.n_items,
         }
 
     def summarize(self, totals, prefix):

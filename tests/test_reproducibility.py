@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+from threading import get_ident
 
 import joblib
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from tsmae import TimeMAEClassifier
+from tsmae.training import loops
 
 SERIES, LABELS = ragged()
 SERIES[4][:, 2:11] = np.nan
@@ -245,6 +247,36 @@ def test__transform__in_threads__same_numbers(fitted):
     )
     for numbers in threaded:
         assert_same(numbers, expected)
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test__transform__batches_on_several_threads__same_numbers(fitted, monkeypatch, two_threads):
+    monkeypatch.setattr(loops, "_CACHED_POINTS", 50)  # batches of a few series
+    seen = set()
+    run = loops._run_torch_alone
+    monkeypatch.setattr(loops, "_run_torch_alone", lambda *a: (seen.add(get_ident()), run(*a)))
+    several = embed(fitted, SERIES)
+    assert len(seen) >= 2 and get_ident() not in seen
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert_array_equal(several, embed(fitted, SERIES))
+
+
+def test__transform__error_on_one_of_several_threads__reaches_the_caller(
+    fitted, monkeypatch, two_threads
+):
+    monkeypatch.setattr(loops, "_CACHED_POINTS", 50)
+    X = [x.copy() for x in SERIES]
+    X[-1][:] = 1e30
+    with pytest.raises(ValueError, match="not finite"):
+        embed(fitted, X)
+    assert torch.get_num_threads() == 2
 
 
 def test__save__file_mode__as_of_any_new_file(tmp_path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Barrier
 
 import numpy as np
 import torch
 from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
@@ -25,6 +25,7 @@ _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 8192  # time points of a batch whose activations stay in a core's cache
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
+_WORKER = "tsmae-embedding"  # name of the threads
 
 
 def batch_size_of(batch_size: int | str, n_series: int, smallest: int, largest: int) -> int:
@@ -211,13 +212,17 @@ def _map_over(n_workers: int) -> Iterator[Callable]:
     if n_workers == 1:
         yield map
         return
-    with ThreadPoolExecutor(n_workers, initializer=_run_torch_alone) as pool:
+    n_threads, ready = torch.get_num_threads(), Barrier(n_workers)
+    with ThreadPoolExecutor(n_workers, _WORKER, _run_torch_alone, (ready,)) as pool:
+        wait([pool.submit(int) for _ in range(n_workers)])
+        torch.set_num_threads(n_threads)  # a thread's own number is also that of new threads
         yield pool.map
 
 
-def _run_torch_alone() -> None:
-    torch.get_num_threads()  # torch sets a new thread up at its first call; the limit comes after
-    threadpool_limits(1, user_api="openmp")  # of this thread; that of others stays
+def _run_torch_alone(ready: Barrier) -> None:
+    torch.get_num_threads()  # the first call in a thread sets it up, and would overrule
+    torch.set_num_threads(1)
+    ready.wait()
 
 
 def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndarray:

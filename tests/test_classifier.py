@@ -64,6 +64,24 @@ def test__fine_tune_all__loss__falls(panel, small):
     assert classifier.score(X, y) == 1.0
 
 
+@pytest.mark.parametrize("fine_tune", ["all", "random"])
+def test__average_probe__mean_of_the_logits_of_both(panel, small, fine_tune):
+    X, y = panel
+    y = np.arange(24) % 3
+    settings = {"max_epochs": 2, "fine_tune": fine_tune, "lr": 3e-3}
+    both = build(small, **settings).fit(X, y)
+    network = build(small, **settings, average_probe=False).fit(X, y)
+    epochs = {} if fine_tune == "all" else {"max_epochs": 0}
+    probe = build({**small, **epochs}, fine_tune="head").fit(X, y)
+    logs = [np.log(c.predict_proba(X)) for c in (network, probe)]
+    expected = np.exp(np.mean(logs, axis=0))
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(both.predict_proba(X), expected, rtol=1e-4)
+    assert np.abs(logs[0] - logs[1]).max() > 1e-2
+    np.testing.assert_array_equal(both.transform(X), network.transform(X))
+    assert not hasattr(network, "probe_") and not hasattr(probe, "probe_")
+
+
 def test__fine_tune_random__no_pretraining(panel, small):
     X, y = panel
     classifier = build(small, fine_tune="random", max_epochs=1).fit(X, y)

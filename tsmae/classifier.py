@@ -74,6 +74,10 @@ class TimeMAEClassifier(
     pooling_resolutions : tuple of int, default=(1,)
     pooling_shifts : int, default=1
         Likewise. Each resolution and each shift is another pass of the encoder in training.
+    average_probe : bool, default=True
+        Whether logits are the mean of the fine-tuned network's and those of a linear probe, the
+        one that "head" would give: the two err differently, and few labels cannot spoil the
+        probe. It costs an embedding with the transformer's readout. With "head" it is unused.
     label_smoothing : float in [0, 1), default=0.1
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
     patience : int or None, default=10
@@ -94,6 +98,9 @@ class TimeMAEClassifier(
     n_epochs_, n_channels_in_, series_length_, embedding_dim_, device_
         As in :class:`TimeMAETransformer`.
     model_ : tsmae.nn.SeriesClassifier
+        The fine-tuned network, or with "head" the probe.
+    probe_ : tsmae.nn.SeriesClassifier
+        The probe beside a fine-tuned network, with `average_probe`.
 
     References
     ----------
@@ -130,10 +137,10 @@ class TimeMAEClassifier(
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Real, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "average_probe": ["boolean"],
         **READOUT,
         **TRAINING,
     }
-    _modules = ("model_",)
 
     def __init__(
         self,
@@ -151,6 +158,7 @@ class TimeMAEClassifier(
         pooling_layers="last",
         pooling_resolutions=(1,),
         pooling_shifts=1,
+        average_probe=True,
         label_smoothing=0.1,
         lr_schedule="one_cycle",
         patience=10,
@@ -174,6 +182,7 @@ class TimeMAEClassifier(
         self.pooling_layers = pooling_layers
         self.pooling_resolutions = pooling_resolutions
         self.pooling_shifts = pooling_shifts
+        self.average_probe = average_probe
         self.label_smoothing = label_smoothing
         self.lr_schedule = lr_schedule
         self.patience = patience
@@ -312,10 +321,11 @@ class TimeMAEClassifier(
         self.transformer_ = self._fitted_transformer(panel, seed)
 
         self._build_modules()
-        self.model_.to(self.device_)
         self.embedding_dim_ = self.model_.encoder.embedding_dim
-        self._standardize(panel, seed)
-        self._fit_probe(train_panel, targets, weights)
+        for module in (getattr(self, name) for name in self._modules):
+            module.to(self.device_)
+            self._standardize(module, panel, seed)
+            self._fit_head(module, train_panel, targets, weights)
         self.history_ = []
         if self.fine_tune != "head" and self.max_epochs:
             self.history_ = fine_tune(
@@ -339,9 +349,12 @@ class TimeMAEClassifier(
         return self.classes_[self._predict_proba(X).argmax(1)]
 
     def _predict_proba(self, X):
-        logits = apply(
-            lambda batch: self.model_(batch.x, batch.complete), Panel.from_array(X), self.device_
-        )
+        networks = [getattr(self, name) for name in self._modules]
+
+        def mean_logits(batch):
+            return sum(network(batch.x, batch.complete) for network in networks) / len(networks)
+
+        logits = apply(mean_logits, Panel.from_array(X), self.device_)
         return torch.from_numpy(logits).double().softmax(1).numpy()
 
     def _labeled(self, y: np.ndarray) -> np.ndarray:
@@ -395,33 +408,43 @@ class TimeMAEClassifier(
             transformer.set_params(max_epochs=0)
         return transformer.fit(panel.values)
 
+    @property
+    def _modules(self) -> tuple[str, ...]:
+        """The networks whose mean logits decide."""
+        averages = self.average_probe and self.fine_tune != "head"
+        return ("model_", "probe_") if averages else ("model_",)
+
     def _build_modules(self) -> None:
         trained = self.transformer_.series_encoder_
+        probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).eval()
         if self.fine_tune == "head":
-            encoder = copy.deepcopy(trained)
-        else:
-            backbone = copy.deepcopy(trained.backbone)
-            encoder = SeriesEncoder(backbone, **readout_of(self))
+            self.model_ = probe
+            return
+        encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **readout_of(self))
         self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
+        if self.average_probe:
+            self.probe_ = probe
 
-    def _standardize(self, panel: Panel, seed: int) -> None:
+    def _standardize(self, module: SeriesClassifier, panel: Panel, seed: int) -> None:
         """Standardise what enters the head, unless the transformer has done so."""
-        trained = self.fine_tune != "head"
+        trained = module is self.model_ and self.fine_tune != "head"
         if trained or not self.transformer_.standardize:
             smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
-            standardize(self.model_.encoder, panel, self.device_, new_generator(seed), smallest)
+            standardize(module.encoder, panel, self.device_, new_generator(seed), smallest)
 
-    def _fit_probe(self, panel: Panel, targets: np.ndarray, weights: np.ndarray) -> None:
+    def _fit_head(
+        self, module: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
         """Set the head to a logistic regression on the frozen embeddings.
 
-        This is all of ``fine_tune="head"``, and where the other two start: from a head that
-        fits, fine-tuning distorts the pre-trained encoder less (Kumar et al. 2022).
+        This is all there is to a probe, and where fine-tuning starts: from a head that fits, it
+        distorts the pre-trained encoder less (Kumar et al. 2022).
         """
-        embeddings = embed(self.model_.encoder, panel, self.device_)
+        embeddings = embed(module.encoder, panel, self.device_)
         n_series, n_features = embeddings.shape
         probe = linear_probe(n_series, n_features, class_weight=dict(enumerate(weights)))
         probe.fit(embeddings, targets)
-        self.model_.set_head(probe.coef_, probe.intercept_)
+        module.set_head(probe.coef_, probe.intercept_)
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
         """Positions and targets to train on and to hold out, stratified."""

@@ -50,7 +50,9 @@ class SavedAsTensors:
     parameters and the other fitted attributes.
     """
 
-    _modules: tuple[str, ...] = ()
+    @property
+    def _modules(self) -> tuple[str, ...]:
+        raise NotImplementedError
 
     def _build_modules(self) -> None:
         raise NotImplementedError

@@ -64,6 +64,7 @@ PAPER_FINE_TUNING = {
     "pooling_layers": "last",
     "pooling_resolutions": (1,),
     "pooling_shifts": 1,
+    "average_probe": False,
     "max_epochs": 100,
     "batch_size": 128,
     "lr": 1e-3,

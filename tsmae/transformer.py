@@ -234,7 +234,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "property:randomness": "derandomized",
     }
     _parameter_constraints = TRANSFORMER
-    _modules = ("model_", "series_encoder_")
 
     def __init__(
         self,
@@ -473,6 +472,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"length of the longest series in X. Got window_length={window_length} for "
                 f"series of up to {panel.n_points} time points."
             )
+
+    @property
+    def _modules(self) -> tuple[str, ...]:
+        return "model_", "series_encoder_"
 
     def _build_modules(self, generator=None):
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""

@@ -38,12 +38,33 @@ def _encoder(statistics, resolutions=(1,), shifts=1):
     return SeriesEncoder(backbone, statistics, "last", resolutions, shifts).eval()
 
 
-def test__average_down__means_of_what_was_observed():
+def test__average_down__gaps_are_bridged_before():
     nan = torch.nan
-    x = torch.tensor([[[1.0, 3.0, nan, 5.0, nan, nan, 8.0]]])
-    expected = torch.tensor([[[2.0, 5.0, nan, 8.0]]])
+    x = torch.tensor([[[nan, 3.0, nan, 5.0, nan, nan, 8.0]]])
+    # (3), (4 + 5) / 2, nothing observed, (8)
+    expected = torch.tensor([[[3.0, 4.5, nan, 8.0]]])
     torch.testing.assert_close(average_down(x, 2), expected, equal_nan=True)
     assert average_down(x, 1) is x
+
+
+@pytest.mark.parametrize("resolution", [2, 4])
+@pytest.mark.parametrize("n_points", [13, 16])
+def test__average_down__complete_series__as_with_padding_behind_it(resolution, n_points):
+    x = torch.randn(2, 3, n_points)
+    alone = average_down(x, resolution, complete=True)
+    padded = average_down(torch.nn.functional.pad(x, (0, 7), value=torch.nan), resolution)
+    n = alone.shape[-1]
+    torch.testing.assert_close(padded[..., :n], alone)
+    assert padded[..., n:].isnan().all()
+    torch.testing.assert_close(alone[..., 0], x[..., :resolution].mean(-1))
+
+
+def test__average_down__random_gaps_in_a_line__keep_to_the_line():
+    line = torch.arange(40.0).expand(5, 1, 40)
+    gaps = torch.rand(5, 1, 40, generator=torch.Generator().manual_seed(0)) < 0.5
+    gaps[..., [0, -1]] = gaps[..., 1::4] = False  # in each four, one is seen
+    found = average_down(line.masked_fill(gaps, torch.nan), 4)
+    torch.testing.assert_close(found, average_down(line, 4, complete=True).expand(5, 1, 10))
 
 
 @torch.no_grad()

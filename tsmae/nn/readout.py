@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tsmae.nn.backbone import Backbone
+from tsmae.nn.embedding import bridge_gaps
 
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 
@@ -109,12 +110,24 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     return (share @ x).flatten(1)
 
 
-def average_down(x: torch.Tensor, resolution: int) -> torch.Tensor:
-    """Means of the observed ones of `resolution` points each: (B, C, T) -> (B, C, ⌈T/r⌉)."""
+def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:
+    """Means of `resolution` points each: (B, C, T) -> (B, C, ⌈T/r⌉), NaN where none was observed.
+
+    Gaps between observations are bridged first, so that each mean stands for the middle of its
+    points and not for those that happen to be there. `complete` promises that nothing is NaN.
+    """
     if resolution == 1:
         return x
-    padded = nn.functional.pad(x, (0, -x.shape[-1] % resolution), value=torch.nan)
-    return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
+    padding = (0, -x.shape[-1] % resolution)
+    if complete:
+        padded = nn.functional.pad(x, padding, value=torch.nan)
+        return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
+    values, observed = bridge_gaps(x)
+    begun, ended = observed.cumsum(-1) > 0, observed.flip(-1).cumsum(-1).flip(-1) == 0
+    values = values.masked_fill(~begun | ended, torch.nan)
+    means = nn.functional.pad(values, padding, value=torch.nan).unflatten(-1, (-1, resolution))
+    seen = nn.functional.pad(observed, padding).unflatten(-1, (-1, resolution)).any(-1)
+    return means.nanmean(-1).masked_fill(~seen, torch.nan)
 
 
 def _interleave(
@@ -189,7 +202,7 @@ class SeriesEncoder(nn.Module):
         x = self.backbone.scaling(x)
         pooled = []
         for resolution in self.resolutions:
-            layers, valid = self._encode(average_down(x, resolution), complete, generator)
+            layers, valid = self._encode(average_down(x, resolution, complete), complete, generator)
             pooled.append(pool(layers, valid, self.statistics, self.n_flattened[resolution]))
         return (torch.cat(pooled, 1) - self.location) / self.scale
 

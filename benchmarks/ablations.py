@@ -24,6 +24,14 @@ _OBJECTIVES = {
         "reconstruction_weight": 0.5, "spectral_weight": 0.5,
     },
 }  # fmt: skip
+_OBJECTIVES = {name: {"contrast_weight": 0.0, **change} for name, change in _OBJECTIVES.items()} | {
+    "instance discrimination alone": {
+        "mrr_weight": 0.0, "mcc_weight": 0.0, "contrast_weight": 1.0,
+    },
+    "instance discrimination and MCC": {
+        "mrr_weight": 0.0, "mcc_weight": 1.0, "contrast_weight": 1.0,
+    },
+}  # fmt: skip
 _LEARNED = {"tokenizer": "learned", "n_codebooks": 1}
 # what changes at both presets; each name begins with the group it is shown in
 COMMON = {

@@ -57,7 +57,7 @@ def test__fit_transform__gaps__finite_and_alone_equals_together(kind, scaling, w
     assert np.isfinite(embedded).all()
     assert np.isfinite([epoch["loss"] for epoch in estimator.history_]).all()
     alone = np.concatenate([embed(estimator, X[i : i + 1]) for i in range(N)])
-    assert_allclose(alone, embedded, atol=1e-4)  # a nearly constant feature shows rounding
+    assert_allclose(alone, embedded, atol=2e-4)  # a nearly constant feature shows rounding
     assert np.isfinite(embed(estimator, values())).all()  # what was missing is there now
 
 
@@ -136,7 +136,7 @@ def test__pretext__values_of_masked_windows__do_not_reach_predictions(which, mon
     import tsmae.nn.timemae
 
     X = np.where(gaps("points"), np.float32(NAN), values())
-    model = transformer(which, mrr_weight=1.0).fit(X).model_
+    model = transformer(which, mrr_weight=1.0, contrast_weight=0.0).fit(X).model_
     drawn, predictions = [], []
     draw_mask, regress = tsmae.nn.timemae.draw_mask, model._regress
 

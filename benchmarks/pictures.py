@@ -19,6 +19,7 @@ _CURVES = {
     "loss": "loss",
     "mrr": "MRR",
     "mcc": "MCC",
+    "contrast": "instance discrimination",
     "hit_rate": "hit rate of the codeword",
     "ndcg": "NDCG@10 of the codeword",
     "distinct_codewords": "distinct codewords",
@@ -70,7 +71,6 @@ def _curves(history: list[dict]) -> plt.Figure:
             ax.plot(history["epoch"], history[name], marker=".")
         ax.set(title=title, xlabel="epoch")
         ax.grid(alpha=0.3)
-    axes.flat[-1].remove()
     figure.tight_layout()
     return figure
 

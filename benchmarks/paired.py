@@ -8,6 +8,7 @@ quoted are medians and the median of the ratios.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import statistics
 import time
@@ -105,6 +106,16 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
             with mock.patch.object(torch.ops.aten, "gelu_", F.gelu):
                 encoder.transform(panel)
 
+        def one_after_the_other(encoder=encoder):
+            in_turn = contextlib.nullcontext(map)
+            with mock.patch.object(loops, "_map_over", lambda n_workers: in_turn):
+                encoder.transform(panel)
+
+        yield (
+            f"transform, {name}: batches side by side, a thread each / in turn, on all threads",
+            functools.partial(transform, 8192),
+            one_after_the_other,
+        )
         yield (
             f"transform, {name}: GELU in place / in a tensor of its own",
             functools.partial(transform, 8192),

@@ -392,6 +392,8 @@ BAD_PARAMETERS = {
         "mcc_weight": OUT_OF_RANGE["not negative"],
         "reconstruction_weight": OUT_OF_RANGE["not negative"],
         "spectral_weight": OUT_OF_RANGE["not negative"],
+        "contrast_weight": OUT_OF_RANGE["not negative"],
+        "contrast_temperature": OUT_OF_RANGE["positive"],
         "mrr_target": [*OUT_OF_RANGE["name"], None],
         "codeword_gradient": OUT_OF_RANGE["boolean"],
         "window_statistics": OUT_OF_RANGE["boolean"],
@@ -415,6 +417,7 @@ BAD_PARAMETERS = {
             FrozenEstimator(Callback()),
         ],
         "fine_tune": [*OUT_OF_RANGE["name"], None],
+        "average_probe": OUT_OF_RANGE["boolean"],
         "class_weight": [
             3,
             "unknown",

@@ -322,7 +322,7 @@ def test__pickle__fitted_on_cuda__loads_on_the_cpu_where_there_is_none(panel, sm
     to_cpu = nn.Module.cpu
     monkeypatch.setattr(nn.Module, "cpu", lambda self: moved.append(self) or to_cpu(self))
     data = pickle.dumps(classifier)
-    assert len(moved) == 3  # both modules of the transformer and the classifier's
+    assert len(moved) == 4  # both modules of the transformer, the network and the probe
     assert classifier.model_ not in moved  # the fitted estimator itself stays where it is
     with pytest.warns(UserWarning, match="was fitted on cuda:1, which is not available"):
         loaded = pickle.loads(data)

@@ -110,7 +110,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     encoder : callable, optional
         Builds a module that maps (B, N, d) to (B, N, d) and takes the place of the Transformer;
         called with `d_model` if it requires an argument. For series of unequal length its
-        ``forward`` must take ``padding_mask`` (B, N), True at padding.
+        ``forward`` must take ``padding_mask`` (B, N), True at padding. In `transform` on a CPU
+        several threads call it at a time.
     callbacks : list of skorch callbacks, optional
         See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor.
     compile : bool, default=False

@@ -411,8 +411,7 @@ class TimeMAEClassifier(
     @property
     def _modules(self) -> tuple[str, ...]:
         """The networks whose mean logits decide."""
-        averages = self.average_probe and self.fine_tune != "head"
-        return ("model_", "probe_") if averages else ("model_",)
+        return ("model_", "probe_") if "probe_" in vars(self) else ("model_",)
 
     def _build_modules(self) -> None:
         trained = self.transformer_.series_encoder_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -14,17 +15,8 @@ from benchmarks.cli import Table, main
 from benchmarks.figures import save
 from benchmarks.protocols import dataset_of, pretrained, settings
 from benchmarks.reports import markdown, summary
+from tsmae.plotting import plot_codewords, plot_history
 
-_CURVES = {
-    "loss": "loss",
-    "mrr": "MRR",
-    "mcc": "MCC",
-    "contrast": "instance discrimination",
-    "hit_rate": "hit rate of the codeword",
-    "ndcg": "NDCG@10 of the codeword",
-    "distinct_codewords": "distinct codewords",
-    "perplexity": "perplexity of the codebook",
-}
 _N_POINTS = 600  # test series in the plane: more would hide each other
 _N_SERIES = 6
 _TSNE_AT_LEAST = 20
@@ -53,7 +45,7 @@ def report(results: pd.DataFrame, options) -> str:
         transformer, _ = pretrained(cell.settings["transformer"], dataset.X_train, cell.seed)
         name = f"{cell.dataset}_{cell.label}"
         figures = {
-            "curves": _curves(transformer.history_),
+            "curves": plot_history(transformer.history_),
             "embeddings": _embeddings(transformer, dataset),
             "codewords": _codewords(transformer, dataset),
         }
@@ -63,19 +55,7 @@ def report(results: pd.DataFrame, options) -> str:
     return "\n\n".join(parts)
 
 
-def _curves(history: list[dict]) -> plt.Figure:
-    history = pd.DataFrame(history)
-    figure, axes = plt.subplots(2, 4, figsize=(14, 6))
-    for ax, (name, title) in zip(axes.flat, _CURVES.items(), strict=False):
-        if name in history:
-            ax.plot(history["epoch"], history[name], marker=".")
-        ax.set(title=title, xlabel="epoch")
-        ax.grid(alpha=0.3)
-    figure.tight_layout()
-    return figure
-
-
-def _embeddings(transformer, dataset: data.Dataset) -> plt.Figure:
+def _embeddings(transformer, dataset: data.Dataset) -> Figure:
     rows = np.random.default_rng(0).permutation(len(dataset.X_test))[:_N_POINTS]
     embeddings = transformer.transform(dataset.X_test[rows]).to_numpy()
     planes = {"PCA": PCA(2).fit_transform(embeddings)}
@@ -92,24 +72,11 @@ def _embeddings(transformer, dataset: data.Dataset) -> plt.Figure:
     return figure
 
 
-def _codewords(transformer, dataset: data.Dataset) -> plt.Figure:
-    """One channel of some test series of different classes; a colour is a codeword."""
+def _codewords(transformer, dataset: data.Dataset) -> Figure:
+    """The first channel of a test series of each class, or of some."""
     labels = np.unique(dataset.y_test)[:_N_SERIES]
     rows = [int(np.argmax(dataset.y_test == label)) for label in labels]
-    X = dataset.X_test[rows]
-    codewords = transformer.codewords(X)
-    colours = plt.get_cmap("tab20")
-    window = transformer.config_.window_length
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9, 1.4 * len(rows)), squeeze=False)
-    for ax, x, words, label in zip(axes[:, 0], X, codewords, labels, strict=True):
-        for i, word in enumerate(words):
-            points = np.arange(i * window, min((i + 1) * window + 1, X.shape[2]))
-            if word >= 0 and len(points):
-                ax.plot(points, x[0, points], color=colours(word % 20), lw=1.8)
-        ax.set_ylabel(str(label), fontsize=7)
-        ax.set(yticks=[])
-    axes[-1, 0].set_xlabel("time point")
-    return figure
+    return plot_codewords(transformer, dataset.X_test[rows])
 
 
 TABLE = Table("pictures", "Pictures", data.PAPER, cells, report,

@@ -205,9 +205,10 @@ def codebook_use(counts: torch.Tensor, prefix: str) -> dict[str, float]:
     """Distinct codewords and perplexity of counts (G, K), means over the codebooks."""
     share = counts.double() / counts.sum(-1, keepdim=True).clamp_min(1)
     entropy = -torch.xlogy(share, share).sum(-1)
+    perplexity = entropy.exp() * counts.any(-1)  # 0 where no codeword was a target
     return {
         f"{prefix}_distinct_codewords": float((counts > 0).sum(-1).double().mean()),
-        f"{prefix}_perplexity": float(entropy.exp().mean()),
+        f"{prefix}_perplexity": float(perplexity.mean()),
     }
 
 

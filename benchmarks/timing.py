@@ -89,7 +89,8 @@ def report(results: pd.DataFrame, options) -> str:
     parts.append(
         "CPU seconds and memory on random series, one size changed at a time from n = "
         f"{_BASE['n']} series of T = {_BASE['T']} points in C = {_BASE['C']} channels at "
-        f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes."
+        f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes. From 1000 "
+        "series on, pre-training predicts codewords instead of telling series apart."
     )
     done = results[results["status"] == "ok"]
     if len(done):
@@ -143,6 +144,8 @@ def _figure(sizes: pd.DataFrame) -> plt.Figure:
             x, y = _points(sizes, name, measured)
             ax.loglog(x, y, marker="o", label=f"{title}: {name}^{exponent(x, y):.2f}")
         ax.set(xlabel=name, ylabel="CPU seconds, or MB")
+        ax.set_xticks(x, [f"{size:g}" for size in x])
+        ax.minorticks_off()
         ax.grid(alpha=0.3, which="both")
         ax.legend(fontsize=8)
     return figure

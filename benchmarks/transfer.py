@@ -35,7 +35,7 @@ def report(results: pd.DataFrame, options) -> str:
     results = results.assign(encoder=[_encoder(row) for _, row in results.iterrows()])
     return "\n\n".join(
         [
-            f"Accuracy in % after fine-tuning all weights. The blocks of the encoder come from "
+            f"Accuracy in % of TimeMAEClassifier, all weights fine-tuned. The blocks come from "
             f"{SOURCE}, from the panel itself (pre-trained on it), or are random (from scratch). "
             "In all three the embedding of windows and the positions are new, since channels "
             "and lengths differ, and everything else is equal.",

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from tsmae import TimeMAEClassifier
+from tsmae.panel import Panel
 from tsmae.training import loops
 
 SERIES, LABELS = ragged()
@@ -268,14 +269,16 @@ def test__transform__batches_on_several_threads__same_numbers(fitted, monkeypatc
     assert_array_equal(several, embed(fitted, SERIES))
 
 
-def test__transform__error_on_one_of_several_threads__reaches_the_caller(
-    fitted, monkeypatch, two_threads
-):
-    monkeypatch.setattr(loops, "_CACHED_POINTS", 50)
-    X = [x.copy() for x in SERIES]
-    X[-1][:] = 1e30
-    with pytest.raises(ValueError, match="not finite"):
-        embed(fitted, X)
+def test__apply__error_on_one_of_several_threads__reaches_the_caller(two_threads):
+    caller = get_ident()
+
+    def fail(batch):
+        assert get_ident() != caller
+        raise RuntimeError("inside")
+
+    panel = Panel.from_array(np.zeros((1000, 1, 100)))
+    with pytest.raises(RuntimeError, match="inside"):
+        loops.apply(fail, panel, torch.device("cpu"))
     assert torch.get_num_threads() == 2
 
 

@@ -46,9 +46,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     gives one vector a series, standardised, so that a linear classifier can follow directly.
     Works as a step of scikit-learn's and of sktime's pipelines.
 
-    The defaults are one recipe for all panels, chosen on held-out parts of training data; it
-    keeps the paper's decoupled encoders and predicts frozen codewords. The paper's own settings
-    are :data:`tsmae.presets.PAPER`.
+    The defaults were chosen on held-out parts of training data, the same for all panels: they
+    keep the paper's decoupled encoders and predict frozen codewords. Only below 1000 series,
+    too few for that, the encoder learns to tell random crops of one series from those of others
+    instead; see `contrast_weight`. The paper's own settings are :data:`tsmae.presets.PAPER`.
 
     Parameters
     ----------

@@ -58,6 +58,14 @@ def test__contrast__alone_on_a_single_series__error():
         TimeMAETransformer(**TINY, mcc_weight=0.0, contrast_weight=1.0).fit(panel(1))
 
 
+@pytest.mark.parametrize(("n", "fraction"), [(2, 0.5), (3, 0.7), (3, 0.3)])
+def test__contrast__alone_on_a_single_held_out_or_left_series__error(n, fraction):
+    estimator = TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=fraction)
+    with pytest.raises(ValueError, match=rf"validation_fraction={fraction} leaves .* two of each"):
+        estimator.fit(panel(n))
+    TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=0.5).fit(panel(4))
+
+
 def test__contrast__series_of_one_window__learns():
     fitted = TimeMAETransformer(**TINY, window_length=16, max_epochs=1).fit(panel(8))
     assert fitted.history_[0]["contrast"] > 0

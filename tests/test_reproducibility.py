@@ -3,7 +3,7 @@
 import copy
 import pickle
 import random
-from threading import get_ident
+from threading import Thread, get_ident
 
 import joblib
 import numpy as np
@@ -280,6 +280,22 @@ def test__apply__error_on_one_of_several_threads__reaches_the_caller(two_threads
     with pytest.raises(RuntimeError, match="inside"):
         loops.apply(fail, panel, torch.device("cpu"))
     assert torch.get_num_threads() == 2
+
+
+def test__apply__thread_refused_by_the_system__error_reaches_the_caller(two_threads, monkeypatch):
+    start, started = Thread.start, []
+
+    def start_one(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", start_one)
+    panel = Panel.from_array(np.zeros((1000, 1, 100)))
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        loops.apply(lambda batch: batch.x, panel, torch.device("cpu"))
+    assert not started[0].is_alive()
 
 
 def test__save__file_mode__as_of_any_new_file(tmp_path):

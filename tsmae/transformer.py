@@ -512,6 +512,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     "leaves none to hold out, or none to train on."
                 )
             held_out, panel = panel[order[:n_held_out]], panel[order[n_held_out:]]
+            if not self.config_.predicts and min(len(panel), len(held_out)) < 2:
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction} leaves {len(panel)} series to "
+                    f"train on and {len(held_out)} to hold out. Telling series apart, the only "
+                    "objective here, needs two of each."
+                )
         batch_size = batch_size_of(
             self.batch_size, len(panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
         )

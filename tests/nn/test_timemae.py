@@ -473,3 +473,10 @@ def test__contrast__single_series__is_zero(x):
     model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
     pretext = model(x[:1], new_generator(0), True, (x[:1], 2 * x[:1]))
     assert pretext.loss == 0
+
+
+def test__contrast__beside_codewords_where_none_is_predicted__counts(x):
+    model = build(**RECIPE, contrast_weight=0.5, mrr_weight=0.0)
+    short = x[..., :4]  # a single window
+    pretext = model(short, new_generator(0), True, (short, 2 * short))
+    assert pretext.n_items == len(x) and pretext.contrast > 0

@@ -117,7 +117,9 @@ class TimeMAE(nn.Module):
         assert views is not None, "the contrast needs two views"
         contrast = self._contrast(views, generator if self.training else None, complete)
         return pretext._replace(
-            loss=pretext.loss + self.config.contrast_weight * contrast, contrast=contrast.detach()
+            loss=pretext.loss + self.config.contrast_weight * contrast,
+            contrast=contrast.detach(),
+            n_items=pretext.n_items or len(x),  # where nothing is predicted, the contrast counts
         )
 
     def _contrast(

@@ -214,7 +214,11 @@ def _map_over(n_workers: int) -> Iterator[Callable]:
         return
     n_threads, ready = torch.get_num_threads(), Barrier(n_workers)
     with ThreadPoolExecutor(n_workers, _WORKER, _run_torch_alone, (ready,)) as pool:
-        wait([pool.submit(int) for _ in range(n_workers)])
+        try:
+            wait([pool.submit(int) for _ in range(n_workers)])
+        except BaseException:  # the system refuses a thread: those started must not wait for it
+            ready.abort()
+            raise
         torch.set_num_threads(n_threads)  # a thread's own number is also that of new threads
         yield pool.map
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tsmae import TimeMAETransformer, transformer
+from tsmae.nn import TimeMAE
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.loops import batch_size_of
 from tsmae.training.randomness import new_generator
@@ -64,6 +65,24 @@ def test__contrast__alone_on_a_single_held_out_or_left_series__error(n, fraction
     with pytest.raises(ValueError, match=rf"validation_fraction={fraction} leaves .* two of each"):
         estimator.fit(panel(n))
     TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=0.5).fit(panel(4))
+
+
+def test__contrast__resolutions__those_of_the_readout_in_turn(monkeypatch):
+    seen = []
+    forward = TimeMAE.forward
+
+    def spy(self, x, generator, complete, views, resolution):
+        seen.append((self.training, resolution))
+        return forward(self, x, generator, complete, views, resolution)
+
+    monkeypatch.setattr(TimeMAE, "forward", spy)
+    settings = {"batch_size": 4, "max_epochs": 3, "validation_fraction": 0.5}
+    fitted = TimeMAETransformer(**TINY, **settings, pooling_resolutions=(1, 3, 5)).fit(panel(16))
+    assert [r for training, r in seen if training] == [1, 3, 3, 5, 5, 1]
+    assert [r for training, r in seen if not training] == 3 * [1, 3]
+    seen.clear()
+    fitted.reconstruction_metrics(panel(16))
+    assert {r for _, r in seen} == {1}  # a single batch
 
 
 def test__contrast__series_of_one_window__learns():

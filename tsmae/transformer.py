@@ -150,8 +150,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Weights of reconstructing hidden windows, and their amplitude spectra.
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
-        the other among those of the batch (SimCLR [2]_). "auto" takes 1 below 1000 series, and
-        0 on larger panels and on a single series.
+        the other among those of the batch (SimCLR [2]_), at one of the `pooling_resolutions`, a
+        batch each in turn. "auto" takes 1 below 1000 series, and 0 on larger panels and on a
+        single series.
     contrast_temperature : float, default=0.2
         Of the similarities between crops.
     train_stem : bool, default=True
@@ -533,6 +534,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             batch_size=batch_size,
             train_stem=self.train_stem,
             augment=self.augment,
+            resolutions=self.series_encoder_.resolutions,
             **settings,
         )
 

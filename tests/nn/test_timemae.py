@@ -480,3 +480,14 @@ def test__contrast__beside_codewords_where_none_is_predicted__counts(x):
     short = x[..., :4]  # a single window
     pretext = model(short, new_generator(0), True, (short, 2 * short))
     assert pretext.n_items == len(x) and pretext.contrast > 0
+
+
+def test__contrast__coarser__sees_means_of_scaled_views(x):
+    model = build(**RECIPE, scaling="instance", mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
+    views = (x, x.square())
+    found = model.eval()(x, new_generator(0), True, views, 2).contrast
+    coarse = [model.backbone.scaling(v).unflatten(-1, (-1, 2)).mean(-1) for v in views]
+    model.backbone.scaling = torch.nn.Identity()
+    expected = model(x, new_generator(0), True, coarse).contrast
+    np.testing.assert_allclose(found.item(), expected.item(), rtol=1e-5)
+    assert abs(found - model(x, new_generator(0), True, views).contrast) > 1e-4

@@ -21,7 +21,7 @@ from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
 from tsmae.nn.masking import draw_mask, n_masked_of, take
-from tsmae.nn.readout import pool
+from tsmae.nn.readout import average_down, pool
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02
@@ -104,18 +104,20 @@ class TimeMAE(nn.Module):
         generator: torch.Generator,
         complete: bool = False,
         views: tuple[torch.Tensor, torch.Tensor] | None = None,
+        resolution: int = 1,
     ) -> Pretext:
         """The pretext task on a batch (B, C, T): mask, predict, compare.
 
-        `views` are two random views of the batch, of the same shape, for the contrast. In
-        `eval` mode masks are drawn all the same, but dropout and the noise of the codewords
-        are off.
+        `views` are two random views of the batch, of the same shape, for the contrast, which
+        sees means of `resolution` points each. In `eval` mode masks are drawn all the same, but
+        dropout and the noise of the codewords are off.
         """
         pretext = self._predict(x, generator, complete)
         if not self.config.contrast_weight:
             return pretext
         assert views is not None, "the contrast needs two views"
-        contrast = self._contrast(views, generator if self.training else None, complete)
+        noise = generator if self.training else None
+        contrast = self._contrast(views, resolution, noise, complete)
         return pretext._replace(
             loss=pretext.loss + self.config.contrast_weight * contrast,
             contrast=contrast.detach(),
@@ -125,13 +127,15 @@ class TimeMAE(nn.Module):
     def _contrast(
         self,
         views: tuple[torch.Tensor, torch.Tensor],
+        resolution: int,
         noise: torch.Generator | None,
         complete: bool,
     ) -> torch.Tensor:
         """Instance discrimination between two views (B, C, T), all windows visible."""
         pooled = []
         for view in views:
-            layers, valid = self.backbone.encode(self.backbone.scaling(view), complete, noise)
+            coarse = average_down(self.backbone.scaling(view), resolution, complete)
+            layers, valid = self.backbone.encode(coarse, complete, noise)
             pooled.append(pool(layers[-1:], valid, ("mean",), 0))
         return self.discrimination(*pooled)
 

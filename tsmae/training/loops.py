@@ -41,22 +41,19 @@ def pretrain(
     held_out: Panel | None = None,
     *,
     train_stem: bool = True,
-    augment: bool = False,
     **settings,
 ) -> list[dict]:
-    """Train `model` in place on its pretext task; see :func:`_train` for the settings.
+    """Train `model` in place on its pretext task.
 
-    `train_stem=False` leaves the feature encoder as it is, `augment` trains on random crops
-    of the series. Returns the history, one dict an epoch.
+    `train_stem=False` leaves the feature encoder as it is; see :func:`_train` and
+    :class:`PretrainingNet` for the other settings. Returns the history, one dict an epoch.
     """
     settings["callbacks"] = [("target_update", TargetUpdate), *settings["callbacks"]]
     valid = None if held_out is None else PanelDataset(held_out)
     dataset = PanelDataset(panel)
     stem = model.backbone.feature_encoder.requires_grad_(train_stem)
     try:
-        return _train(
-            PretrainingNet, model, dataset, valid, "pre-training", augment=augment, **settings
-        )
+        return _train(PretrainingNet, model, dataset, valid, "pre-training", **settings)
     finally:
         stem.requires_grad_(True)  # fine-tuning trains it
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections import defaultdict
+from itertools import cycle, islice
 
 import torch
 from skorch import NeuralNet
@@ -141,24 +142,30 @@ class PretrainingNet(PanelNet):
     ----------
     augment : bool
         Whether to train on random crops of the series, stretched to their length.
+    resolutions : sequence of int
+        Those of the contrast, one a batch in turn.
     """
 
-    def __init__(self, module, *, augment=False, **kwargs):
+    def __init__(self, module, *, augment=False, resolutions=(1,), **kwargs):
         self.augment = augment
+        self.resolutions = resolutions
         super().__init__(module, **kwargs)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        # held-out losses are compared between epochs: always on the same masks
+        # held-out losses are compared between epochs: always on the same masks and resolutions
         self.masks_ = self.generator if training else new_generator(0, self.device)
+        first = len(self.history) - 1 if training else 0  # or few batches would leave some out
+        self.turns_ = islice(cycle(self.resolutions), first, None)
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def step(self, batch):
-        x, views = batch.x, None
+        x, views, resolution = batch.x, None, 1
         if self.module_.config.contrast_weight:
             views = (crop_and_stretch(x, self.masks_), crop_and_stretch(x, self.masks_))
+            resolution = next(self.turns_)
         if self.augment and self.module_.training:
             x = crop_and_stretch(x, self.masks_)
-        pretext = self.module_(x, self.masks_, batch.complete, views)
+        pretext = self.module_(x, self.masks_, batch.complete, views, resolution)
         return {
             "loss": pretext.loss,
             "mrr": pretext.mrr,

@@ -52,6 +52,7 @@ COMMON = {
     "encoder: mask tokens inside": {"decoupled": False},
     "encoder: BERT, random weights": {"encoder": "bert"},
     "scaling: channel": {"scaling": "channel"},
+    "scaling: instance": {"scaling": "instance"},
     "scaling: none": {"scaling": None},
     "learning rate: constant": {"lr_schedule": None},
     "learning rate: one cycle": {"lr_schedule": "one_cycle"},

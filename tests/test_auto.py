@@ -6,6 +6,7 @@ import torch
 
 from tsmae import TimeMAETransformer, transformer
 from tsmae.nn import TimeMAE
+from tsmae.probe import linear_probe
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.loops import batch_size_of
 from tsmae.training.randomness import new_generator
@@ -88,6 +89,52 @@ def test__contrast__resolutions__those_of_the_readout_in_turn(monkeypatch):
 def test__contrast__series_of_one_window__learns():
     fitted = TimeMAETransformer(**TINY, window_length=16, max_epochs=1).fit(panel(8))
     assert fitted.history_[0]["contrast"] > 0
+
+
+def of_sizes(low, high, n=60):
+    """Square and triangle waves, (n, 1, 32), of sizes 10^low … 10^high about level 1, and which."""
+    rng = np.random.default_rng(0)
+    phase = np.arange(32) / 8 + rng.random((n, 1))
+    which = np.arange(n) % 2
+    waves = np.where(which[:, None], np.sign(phase % 1 - 0.5), 4 * abs(phase % 1 - 0.5) - 1)
+    return (1 + waves * 10 ** rng.uniform(low, high, (n, 1)))[:, None], which
+
+
+@pytest.mark.parametrize(("low", "high", "mode"), [(-1, 0, "channel"), (-4, 3, "instance")])
+def test__scaling__auto__by_the_series_where_few_large_ones_hide_the_others(low, high, mode):
+    X, _ = of_sizes(low, high)
+    gapped = np.where(np.random.default_rng(1).random(X.shape) < 0.3, np.nan, X)
+    for values in (X, gapped):
+        fitted = TimeMAETransformer(**TINY, max_epochs=0, random_state=0).fit(values)
+        assert fitted.config_.scaling == mode
+
+
+def test__scaling__auto__tells_shapes_of_any_size():
+    X, which = of_sizes(-4, 3, n=200)
+
+    def accuracy(scaling):
+        settings = {**TINY, "scaling": scaling, "max_epochs": 0, "random_state": 0}
+        embedded = TimeMAETransformer(**settings).fit_transform(X)
+        head = linear_probe(*embedded.shape).fit(embedded[:100], which[:100])
+        return head.score(embedded[100:], which[100:])
+
+    assert accuracy("auto") > 0.95
+    assert accuracy("channel") < 0.8
+
+
+def test__scaling__auto__needs_most_channels_and_series_that_vary():
+    few_large, alike = of_sizes(-4, 3)[0], of_sizes(-1, 0)[0]
+    levels = np.broadcast_to(np.arange(60.0)[:, None, None], (60, 1, 32))  # each constant
+
+    def mode(*channels, **settings):
+        X = np.concatenate(channels, 1)
+        return TimeMAETransformer(**TINY, **settings, max_epochs=0).fit(X).config_.scaling
+
+    assert mode(few_large, few_large, alike) == "instance"
+    assert mode(few_large, alike, alike) == mode(few_large, alike) == "channel"
+    assert mode(levels) == mode(few_large[:1]) == "channel"
+    assert mode(few_large, scaling="channel") == "channel"
+    assert mode(alike, scaling="instance") == "instance"
 
 
 @pytest.mark.parametrize(

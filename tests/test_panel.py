@@ -5,7 +5,7 @@ import pytest
 from _panels import pad, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tsmae.panel import Panel, channel_statistics
+from tsmae.panel import Panel, channel_statistics, median_own_deviation
 
 SERIES, _ = ragged()
 LENGTHS = [s.shape[1] for s in SERIES]
@@ -73,3 +73,13 @@ def test__channel_statistics__offset_and_tiny__exact():
     assert_allclose(mean[:2], seen[0, :2].mean(1), rtol=1e-12)
     assert_allclose(deviation[:2], seen[0, :2].std(1), rtol=1e-12)
     assert (mean[2], deviation[2]) == (7, 7)  # a constant channel: its magnitude
+
+
+def test__median_own_deviation__of_series_that_vary_observed_points_only():
+    X = np.zeros((5, 2, 6))
+    X[:, 0] = np.array([1.0, 3.0, 10.0, 0.0, 0.0])[:, None] * [1, -1, 1, -1, 1, -1] + 1e4
+    X[0, 0, 4:] = np.nan  # 1, -1, 1, -1 still
+    X[1, 0, 1:] = np.nan  # a single point does not vary
+    X[4, 1] = np.nan
+    found = median_own_deviation(Panel.from_array(X))
+    assert_allclose(found, [np.median([1.0, 10.0]), 0.0], rtol=1e-6)

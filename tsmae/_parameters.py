@@ -58,7 +58,7 @@ TRANSFORMER = {
     "block": [StrOptions({"timemae", "pre_norm"})],
     "stem": [StrOptions({"linear", "conv"})],
     "window_statistics": ["boolean"],
-    "scaling": [StrOptions({"channel", "instance"}), None],
+    "scaling": [StrOptions({"auto", "channel", "instance"}), None],
     "mask_ratio": _real(0, 1, "neither"),
     "mask_per": [StrOptions({"series", "batch"})],
     "decoupled": ["boolean"],

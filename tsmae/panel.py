@@ -93,3 +93,20 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         means.append(mean)
         scales.append(deviation)
     return np.array(means), np.array(scales)
+
+
+def median_own_deviation(panel: Panel) -> np.ndarray:
+    """Of the series that vary in a channel, the median deviation: (C,) float64.
+
+    0 for a channel in which none varies.
+    """
+    medians = []
+    for c in range(panel.n_channels):
+        values = panel.values[:, c].astype(np.float64)
+        count = np.maximum((~np.isnan(values)).sum(1), 1)
+        values -= (np.nansum(values, 1) / count)[:, None]
+        deviation = np.sqrt(np.nansum(np.square(values, out=values), 1) / count)
+        magnitude = np.nanmax(np.abs(panel.values[:, c]), 1, initial=0.0)
+        varying = deviation[deviation > 1e-6 * magnitude]
+        medians.append(np.median(varying) if len(varying) else 0.0)
+    return np.array(medians)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from numbers import Integral
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
@@ -14,7 +15,7 @@ from tsmae import presets
 from tsmae._interop import Bridge, embedding_frame, read_panel
 from tsmae._parameters import TRANSFORMER, readout_of
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
-from tsmae.panel import Panel, channel_statistics
+from tsmae.panel import Panel, channel_statistics, median_own_deviation
 from tsmae.persistence import SavedAsTensors
 from tsmae.training.device import resolve_device, uses_bfloat16
 from tsmae.training.loops import (
@@ -34,6 +35,7 @@ _AUTO_BY_SIZE = {  # large, small panels
     "mcc_weight": (1.0, 0.0),
     "contrast_weight": (0.0, 1.0),
 }
+_AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
 _SMALL_PANEL = 1000  # series; fewer learn from telling each other apart
 
@@ -92,9 +94,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "last" (the last window), "quarters" (means over the four quarters of the series, which
         keep a coarse order in time), or "none" (the flattened sequence of the windows of all
         grids, for panels of one length).
-    scaling : {"channel", "instance"} or None, default="channel"
-        Shift and scale each channel by its mean and deviation: over the panel in `fit`, over
-        the series itself, or not at all. Observed points only.
+    scaling : {"auto", "channel", "instance"} or None, default="auto"
+        Shift and scale each channel by its mean and deviation: over the panel in `fit`
+        ("channel"), over the series itself ("instance"), or not at all. Observed points only.
+        "auto" takes "channel", which keeps what level and size tell, unless in most channels
+        most series that vary at all do so by less than a hundredth of the panel's deviation:
+        beside a few large series their shapes would vanish, so there it takes "instance".
     max_epochs : int, default=15
         Epochs of pre-training. More of them did not pay on small panels, whose fine detail is
         lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.
@@ -255,7 +260,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         label_smoothing=0.2,
         codeword_gradient=True,
         pooling=("mean", "max", "std", "quarters"),
-        scaling="channel",
+        scaling="auto",
         max_epochs=15,
         batch_size="auto",
         lr="auto",
@@ -409,11 +414,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.device_ = resolve_device(self.device)
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
-        self.config_ = self._architecture(panel)
+        statistics = channel_statistics(panel)
+        self.config_ = self._architecture(panel, statistics[1])
         generator = new_generator(seed)
         with isolated_global_rng(seed, self.device_):
             self._build_modules(generator)
-        self.model_.backbone.scaling.set_statistics(*channel_statistics(panel))
+        self.model_.backbone.scaling.set_statistics(*statistics)
         self.model_.to(self.device_)
         self.series_encoder_.to(self.device_)
         self.embedding_dim_ = self.series_encoder_.embedding_dim
@@ -428,8 +434,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         embeddings = embed(self.series_encoder_, Panel.from_array(X), self.device_)
         return embedding_frame(embeddings)
 
-    def _architecture(self, panel: Panel) -> TimeMAEConfig:
-        """The architecture for a panel; checks what depends on several parameters."""
+    def _architecture(self, panel: Panel, deviations: np.ndarray) -> TimeMAEConfig:
+        """The architecture for a panel with these deviations of its channels.
+
+        Checks what depends on several parameters.
+        """
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"The 'd_model' parameter must be a multiple of 'n_heads'. Got "
@@ -443,6 +452,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         for name, by_size in _AUTO_BY_SIZE.items():
             if values[name] == "auto":
                 values[name] = by_size[_is_small(panel)]
+        if values["scaling"] == "auto":
+            own = median_own_deviation(panel)
+            vanishing = (own > 0) & (own < _AUTO_VANISHING * deviations)
+            values["scaling"] = "instance" if vanishing.mean() > 0.5 else "channel"
         config = TimeMAEConfig(
             n_channels=panel.n_channels,
             n_positions=-(-panel.n_points // window_length),

@@ -15,7 +15,8 @@ def weights_of(transformer):
 
 
 def build(small, **settings):
-    return TimeMAEClassifier(TimeMAETransformer(**small), **({"random_state": 0} | settings))
+    defaults = {"fine_tune": "all", "random_state": 0}
+    return TimeMAEClassifier(TimeMAETransformer(**small), **(defaults | settings))
 
 
 def test__fine_tune_head__equals_the_linear_probe(panel, small):
@@ -191,3 +192,18 @@ def test__linear_probe__penalty_beside_mean_loss_and_squared_length_is_constant(
     assert linear_probe(10, 1000).C == 1.0
     assert pytest.approx(0.2) == linear_probe(100, 1000).C
     assert pytest.approx(1 / (5e-5 * 5376 * 7352)) == linear_probe(7352, 5376).C
+
+
+@pytest.mark.parametrize(("few", "trained"), [(20, "all"), (21, "head")])
+def test__fine_tune_auto__head_for_few_labels(panel, small, monkeypatch, tmp_path, few, trained):
+    X, y = panel
+    monkeypatch.setattr("tsmae.classifier._FEW_LABELS", few)
+    marked = np.where(np.arange(len(y)) < 20, y, -1)
+    auto = build(small, fine_tune="auto", unlabeled=-1, max_epochs=1).fit(X, marked)
+    assert auto.fine_tune_ == trained
+    given = build(small, fine_tune=trained, unlabeled=-1, max_epochs=1).fit(X, marked)
+    expected = given.predict_proba(X)
+    np.testing.assert_array_equal(auto.predict_proba(X), expected)
+    auto.save(tmp_path / "auto")
+    loaded = TimeMAEClassifier.load(tmp_path / "auto")
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)

@@ -37,7 +37,9 @@ _CANNOT = {
 def test__sklearn__all_checks_but_the_named__pass(kind, at_least):
     estimator = TimeMAETransformer(**_TINY)
     if kind == "classifier":
-        estimator = TimeMAEClassifier(estimator, max_epochs=20, lr=1e-2, random_state=0)
+        estimator = TimeMAEClassifier(
+            estimator, fine_tune="all", max_epochs=20, lr=1e-2, random_state=0
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = sklearn_check_estimator(

@@ -91,7 +91,8 @@ def test__classifier__too_few_to_hold_out__fails_before_pretraining():
             pretrained.append(self)
             return super().fit(X, y)
 
-    estimator = TimeMAEClassifier(Spy(**transformer().get_params()), validation_fraction=0.1)
+    spy = Spy(**transformer().get_params())
+    estimator = TimeMAEClassifier(spy, fine_tune="all", validation_fraction=0.1)
     with pytest.raises(ValueError, match=r"validation_fraction=0.1 of 6 labelled series"):
         estimator.fit(values(), np.arange(6) % 2)
     assert pretrained == []

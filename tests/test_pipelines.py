@@ -113,7 +113,9 @@ def test__grid_search__frozen_transformer__pretrained_once(panel, small, monkeyp
     X, y = panel
     pretrained = TimeMAETransformer(**small).fit(X)
     monkeypatch.setattr(TimeMAETransformer, "fit", None)  # any pre-training would fail
-    classifier = TimeMAEClassifier(FrozenEstimator(pretrained), max_epochs=1, random_state=0)
+    classifier = TimeMAEClassifier(
+        FrozenEstimator(pretrained), fine_tune="all", max_epochs=1, random_state=0
+    )
     search = GridSearchCV(classifier, {"lr": [1e-3, 1e-2]}, cv=2, error_score="raise").fit(X, y)
     assert search.best_estimator_.transformer_ is pretrained
 
@@ -121,7 +123,9 @@ def test__grid_search__frozen_transformer__pretrained_once(panel, small, monkeyp
 def test__cross_val_score__both__scores_of_two_folds(panel, small):
     X, y = panel
     pipeline = Pipeline([("mae", TimeMAETransformer(**small)), ("lr", LogisticRegression())])
-    classifier = TimeMAEClassifier(TimeMAETransformer(**small), max_epochs=1, random_state=0)
+    classifier = TimeMAEClassifier(
+        TimeMAETransformer(**small), fine_tune="all", max_epochs=1, random_state=0
+    )
     for estimator in (pipeline, classifier):
         scores = cross_val_score(estimator, X, y, cv=2, error_score="raise")
         assert ((scores >= 0.5) & (scores <= 1)).all()

@@ -137,7 +137,7 @@ def test__stored_transformer__fine_tunes_as_the_original(which, tmp_path, store)
     pretrained = transformer(which).fit(SERIES)
 
     def fine_tuned(frozen):
-        settings = {"max_epochs": 3, "lr": 0.01, "random_state": 0}
+        settings = {"fine_tune": "all", "max_epochs": 3, "lr": 0.01, "random_state": 0}
         return TimeMAEClassifier(FrozenEstimator(frozen), **settings).fit(SERIES, LABELS)
 
     expected = fine_tuned(pretrained)

@@ -104,7 +104,9 @@ def test__fit_and_transform__global_generators__untouched(panel, small):
     numpy_state = np.random.get_state
     states = random.getstate(), numpy_state()[1].copy(), torch.get_rng_state()
     settings = {**small, "random_state": None}
-    TimeMAEClassifier(TimeMAETransformer(**settings), max_epochs=1).fit(X, y).predict(X)
+    TimeMAEClassifier(TimeMAETransformer(**settings), fine_tune="all", max_epochs=1).fit(
+        X, y
+    ).predict(X)
     assert random.getstate() == states[0]
     np.testing.assert_array_equal(numpy_state()[1], states[1])
     assert torch.equal(torch.get_rng_state(), states[2])
@@ -313,7 +315,9 @@ def test__pickle__fitted_on_cuda__loads_on_the_cpu_where_there_is_none(panel, sm
     """A fit on CUDA is faked: the recorded device, and what moving to the CPU would do."""
     X, y = panel
     monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu"])
-    classifier = TimeMAEClassifier(TimeMAETransformer(**small), max_epochs=1, random_state=0)
+    classifier = TimeMAEClassifier(
+        TimeMAETransformer(**small), fine_tune="all", max_epochs=1, random_state=0
+    )
     classifier.fit(X, y)
     expected = classifier.predict_proba(X)
     for estimator in (classifier, classifier.transformer_):
@@ -342,7 +346,9 @@ def test__cuda__fit_embeds_and_pickles_as_on_the_cpu(panel, small, tmp_path):
     transformer.save(tmp_path / "model")
     loaded = TimeMAETransformer.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.transform(X), embedding)
-    classifier = TimeMAEClassifier(TimeMAETransformer(**small), device="cuda", max_epochs=2)
+    classifier = TimeMAEClassifier(
+        TimeMAETransformer(**small), device="cuda", fine_tune="all", max_epochs=2
+    )
     assert classifier.fit(X, y).predict(X).shape == (24,)
 
 

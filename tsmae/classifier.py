@@ -28,6 +28,7 @@ from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
+_FEW_LABELS = 100
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
@@ -46,10 +47,11 @@ class TimeMAEClassifier(
         Unfitted, it is cloned and pre-trained on X; None takes the default settings. Wrapped in
         :class:`sklearn.frozen.FrozenEstimator` it is used as it is, by every clone and in every
         fold of a grid search, and never modified: fine-tuning works on a copy.
-    fine_tune : {"all", "head", "random"}, default="all"
+    fine_tune : {"auto", "all", "head", "random"}, default="auto"
         What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
         logistic regression on the embeddings of `transformer`; or encoder and head from random
-        weights without pre-training (FineZero+).
+        weights without pre-training (FineZero+). "auto" takes "all", and "head" for fewer than
+        100 labelled series, which can ruin an encoder.
     max_epochs : int, default=8
         Epochs of fine-tuning. With "head" this and the other settings of training are unused.
     batch_size : int or "auto", default="auto"
@@ -92,6 +94,8 @@ class TimeMAEClassifier(
     n_classes_ : int
     transformer_ : TimeMAETransformer
         Pre-trained here, or the one given frozen.
+    fine_tune_ : {"all", "head", "random"}
+        What was trained.
     history_ : list of dict
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
@@ -133,7 +137,7 @@ class TimeMAEClassifier(
     }
     _parameter_constraints = {
         "transformer": [HasMethods(["fit", "transform"]), None],
-        "fine_tune": [StrOptions({"all", "head", "random"})],
+        "fine_tune": [StrOptions({"auto", "all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Real, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -145,7 +149,7 @@ class TimeMAEClassifier(
     def __init__(
         self,
         transformer=None,
-        fine_tune="all",
+        fine_tune="auto",
         max_epochs=8,
         batch_size="auto",
         lr=5e-4,
@@ -307,6 +311,9 @@ class TimeMAEClassifier(
         labeled = self._labeled(y)
         self.classes_ = np.unique(y[labeled])
         self.n_classes_ = len(self.classes_)
+        self.fine_tune_ = self.fine_tune
+        if self.fine_tune == "auto":
+            self.fine_tune_ = "head" if labeled.sum() < _FEW_LABELS else "all"
         self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
         if self.n_classes_ == 1:
             return self  # sktime predicts the only class
@@ -314,7 +321,7 @@ class TimeMAEClassifier(
         targets = np.searchsorted(self.classes_, y[labeled])
         train = np.flatnonzero(labeled)
         held_out = None
-        if self.validation_fraction is not None and self.fine_tune != "head":
+        if self.validation_fraction is not None and self.fine_tune_ != "head":
             train, valid, targets, valid_targets = self._split(train, targets, seed)
             held_out = (panel[valid], valid_targets)
         train_panel = panel[train]
@@ -327,7 +334,7 @@ class TimeMAEClassifier(
             self._standardize(module, panel, seed)
             self._fit_head(module, train_panel, targets, weights)
         self.history_ = []
-        if self.fine_tune != "head" and self.max_epochs:
+        if self.fine_tune_ != "head" and self.max_epochs:
             self.history_ = fine_tune(
                 self.model_,
                 train_panel,
@@ -404,7 +411,7 @@ class TimeMAEClassifier(
             transformer = clone(self.transformer)
         if transformer.random_state is None:
             transformer.set_params(random_state=seed)
-        if self.fine_tune == "random":
+        if self.fine_tune_ == "random":
             transformer.set_params(max_epochs=0)
         return transformer.fit(panel.values)
 
@@ -416,7 +423,7 @@ class TimeMAEClassifier(
     def _build_modules(self) -> None:
         trained = self.transformer_.series_encoder_
         probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).eval()
-        if self.fine_tune == "head":
+        if self.fine_tune_ == "head":
             self.model_ = probe
             return
         encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **readout_of(self))
@@ -426,7 +433,7 @@ class TimeMAEClassifier(
 
     def _standardize(self, module: SeriesClassifier, panel: Panel, seed: int) -> None:
         """Standardise what enters the head, unless the transformer has done so."""
-        trained = module is self.model_ and self.fine_tune != "head"
+        trained = module is self.model_ and self.fine_tune_ != "head"
         if trained or not self.transformer_.standardize:
             smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
             standardize(module.encoder, panel, self.device_, new_generator(seed), smallest)

@@ -83,7 +83,8 @@ def report(results: pd.DataFrame, options) -> str:
     parts = [
         "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
         "embeddings of an untrained and of a pre-trained encoder; FineAll is TimeMAEClassifier "
-        "on the same pre-training; all at the library's defaults, the same for every set. The "
+        "on the same pre-training, all weights trained also below 200 labels, where its default "
+        "trains the head alone; else all at the library's defaults, the same for every set. The "
         "peers take neither gaps nor unequal lengths: such series are interpolated linearly to "
         "the longest length for them, and series shorter than 9 points to 9. 1-NN DTW only "
         "where it is cheap, on one seed since it has none.",

@@ -44,6 +44,7 @@ _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
 _DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
 _ROCKET_POINTS = 9  # length of a MiniRocket kernel
 _IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
+_EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}
 # what a random encoder and its readout do not depend on
@@ -91,7 +92,8 @@ def key(cell: Cell) -> str:
     if cell.method not in PEERS:
         resolved["transformer"] = _defaults(TimeMAETransformer) | _transformer(cell)
     if cell.method in FINE_TUNED:
-        resolved["classifier"] = _defaults(TimeMAEClassifier) | cell.settings.get("classifier", {})
+        given = _EVERYTHING | cell.settings.get("classifier", {})
+        resolved["classifier"] = _defaults(TimeMAEClassifier) | given
     return digest([cell.dataset, cell.method, cell.seed, resolved])
 
 
@@ -324,7 +326,7 @@ def _fine_tune(
     rows = labelled(cell, dataset)
     classifier = TimeMAEClassifier(
         FrozenEstimator(transformer),
-        **{"fine_tune": "all"} | cell.settings.get("classifier", {}),
+        **_EVERYTHING | cell.settings.get("classifier", {}),
         random_state=cell.seed,
     )
     with Clock() as fitting:

@@ -28,7 +28,7 @@ from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
-_FEW_LABELS = 100
+_FEW_LABELS = 200
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
@@ -51,7 +51,7 @@ class TimeMAEClassifier(
         What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
         logistic regression on the embeddings of `transformer`; or encoder and head from random
         weights without pre-training (FineZero+). "auto" takes "all", and "head" for fewer than
-        100 labelled series, which can ruin an encoder.
+        200 labelled series, which can ruin an encoder.
     max_epochs : int, default=8
         Epochs of fine-tuning. With "head" this and the other settings of training are unused.
     batch_size : int or "auto", default="auto"

@@ -66,7 +66,7 @@ def measure(cell: Cell) -> dict:
     with Clock() as embedding:
         transformer.transform(X)
     classifier = TimeMAEClassifier(
-        FrozenEstimator(transformer), max_epochs=1, random_state=cell.seed
+        FrozenEstimator(transformer), fine_tune="all", max_epochs=1, random_state=cell.seed
     )
     with Clock() as fine_tuning:
         classifier.fit(X, y)

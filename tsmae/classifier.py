@@ -38,8 +38,8 @@ class TimeMAEClassifier(
     """Classification of time series with a fine-tuned TimeMAE encoder [1]_.
 
     `fit` pre-trains an encoder on all series it is given (or takes one that is pre-trained),
-    puts a linear head on it, and fine-tunes both on the labels. Series without a label take
-    part in pre-training, see `unlabeled`.
+    puts a linear head on it, and fine-tunes both on the labels, or with few labels the head
+    alone. Series without a label take part in pre-training, see `unlabeled`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class TimeMAEClassifier(
         What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
         logistic regression on the embeddings of `transformer`; or encoder and head from random
         weights without pre-training (FineZero+). "auto" takes "all", and "head" for fewer than
-        200 labelled series, which can ruin an encoder.
+        200 labelled series, which can ruin an encoder: what follows on training is then unused.
     max_epochs : int, default=8
         Epochs of fine-tuning. With "head" this and the other settings of training are unused.
     batch_size : int or "auto", default="auto"

@@ -40,6 +40,8 @@ class Table(NamedTuple):
         The default of ``--datasets`` under ``--budget quick``; empty: as in full.
     epochs : int or None
         The default of ``--epochs``.
+    cut : int or None
+        The default of ``--cut``.
     threads : int
         The default of ``--threads``.
     measure, key : callable
@@ -53,6 +55,7 @@ class Table(NamedTuple):
     report: Callable[[pd.DataFrame, argparse.Namespace], str]
     quick_datasets: tuple[str, ...] = ()
     epochs: int | None = None
+    cut: int | None = None
     threads: int = 1
     measure: Callable[[Cell], dict] = protocols.measure
     key: Callable[[Cell], str] = protocols.key
@@ -72,7 +75,8 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
         help="quick: small cuts and few epochs, to see that everything runs")  # fmt: skip
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
     add("--tune-epochs", type=int, help="of fine-tuning; default: the preset's")
-    add("--cut", type=int, help="at most so many training and test series")
+    add("--cut", type=int, default=table.cut,
+        help="at most so many training and test series; default: the table's, mostly all")  # fmt: skip
     add("--part", choices=("test", "validation"), default="test",
         help="validation: a quarter of the training data in the role of the test data")  # fmt: skip
     add("--methods", nargs="+", help="only these methods")
@@ -142,7 +146,7 @@ def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
     datasets = table.datasets if options.budget == "full" else table.quick_datasets
     options = argparse.Namespace(**vars(options))
     options.datasets = list(datasets or table.datasets)
-    options.epochs, options.threads = table.epochs, table.threads
+    options.epochs, options.threads, options.cut = table.epochs, table.threads, table.cut
     options.methods = options.only = None
     return frame(cells_of(table, options), table.key, Store(options.results / STORE))
 

@@ -23,6 +23,7 @@ def cells(options) -> list:
         options.datasets = list(
             (options.budget == "quick" and module.TABLE.quick_datasets) or module.TABLE.datasets
         )
+        options.cut = module.TABLE.cut
         wanted += cells_of(module.TABLE, options)
     return wanted
 

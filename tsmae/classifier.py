@@ -28,7 +28,8 @@ from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer, training_settings
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
-_FEW_LABELS = 200
+_FEW_LABELS, _MANY_LABELS = 200, 1000
+_AUTO_JITTER = 0.15
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 
 
@@ -80,6 +81,11 @@ class TimeMAEClassifier(
         Whether logits are the mean of the fine-tuned network's and those of a linear probe, the
         one that "head" would give: the two err differently, and few labels cannot spoil the
         probe. It costs an embedding with the transformer's readout. With "head" it is unused.
+    jitter : float or "auto", default="auto"
+        Of the series that the encoder is fine-tuned on: each channel, scaled, is multiplied by
+        exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each
+        time. "auto" takes 0.15 from 1000 labelled series on, where it helped on subjects that
+        training had not seen, and 0 below, where it did not.
     label_smoothing : float in [0, 1), default=0.1
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
     patience : int or None, default=10
@@ -142,6 +148,7 @@ class TimeMAEClassifier(
         "unlabeled": [str, Real, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "average_probe": ["boolean"],
+        "jitter": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         **READOUT,
         **TRAINING,
     }
@@ -163,6 +170,7 @@ class TimeMAEClassifier(
         pooling_resolutions=(1,),
         pooling_shifts=1,
         average_probe=True,
+        jitter="auto",
         label_smoothing=0.1,
         lr_schedule="one_cycle",
         patience=10,
@@ -187,6 +195,7 @@ class TimeMAEClassifier(
         self.pooling_resolutions = pooling_resolutions
         self.pooling_shifts = pooling_shifts
         self.average_probe = average_probe
+        self.jitter = jitter
         self.label_smoothing = label_smoothing
         self.lr_schedule = lr_schedule
         self.patience = patience
@@ -344,6 +353,7 @@ class TimeMAEClassifier(
                 seed=seed,
                 class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
                 label_smoothing=self.label_smoothing,
+                jitter=self._resolve_jitter(labeled.sum()),
                 batch_size=batch_size_of(
                     self.batch_size, len(train_panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
                 ),
@@ -351,6 +361,11 @@ class TimeMAEClassifier(
             )
         self.n_epochs_ = len(self.history_)
         return self
+
+    def _resolve_jitter(self, n_labelled: int) -> float:
+        if self.jitter == "auto":
+            return _AUTO_JITTER if n_labelled >= _MANY_LABELS else 0.0
+        return float(self.jitter)
 
     def _predict(self, X):
         return self.classes_[self._predict_proba(X).argmax(1)]

@@ -65,6 +65,7 @@ PAPER_FINE_TUNING = {
     "pooling_resolutions": (1,),
     "pooling_shifts": 1,
     "average_probe": False,
+    "jitter": 0.0,
     "max_epochs": 100,
     "batch_size": 128,
     "lr": 1e-3,

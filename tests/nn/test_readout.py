@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tsmae.nn import Backbone, SeriesEncoder, TimeMAEConfig, pool
+from tsmae.nn.embedding import jitter
 from tsmae.nn.readout import average_down
 from tsmae.training.randomness import new_generator
 
@@ -134,3 +135,16 @@ def test__standardize__mean_zero_deviation_one_and_bounded_scale(smallest, last)
     np.testing.assert_allclose(standard[:, :6].std(0), 1, atol=1e-5)
     assert np.abs(standard[:, 6]).max() < 1e-5
     assert encoder.scale[7].item() == pytest.approx(last, rel=0.05)
+
+
+def test__jitter__log_normal_factor_and_normal_offset_of_each_channel():
+    x = torch.tensor([0.0, 1.0, torch.nan, 2.0]).expand(4000, 2, 4)
+    changed = jitter(x, 0.15, new_generator(0))
+    offset, factor = changed[..., 0], changed[..., 1] - changed[..., 0]
+    torch.testing.assert_close(changed[..., 3], offset + 2 * factor)
+    assert changed[..., 2].isnan().all()
+    for noise in (offset, factor.log()):
+        assert noise.mean().item() == pytest.approx(0, abs=0.01)
+        assert noise.std().item() == pytest.approx(0.15, rel=0.05)
+    noises = torch.stack([*offset.T, *factor.log().T])
+    assert (noises.corrcoef() - torch.eye(4)).abs().max() < 0.1

@@ -66,6 +66,18 @@ class Scaling(nn.Module):
         return x.masked_fill(x.abs() > _LIMIT, torch.inf)
 
 
+def jitter(x: torch.Tensor, deviation: float, generator: torch.Generator) -> torch.Tensor:
+    """Give each channel of scaled series (B, C, T) another size and level.
+
+    Its values are multiplied by a log-normal factor and shifted by a normal offset, both of this
+    deviation and drawn anew for each series.
+    """
+    n_series, n_channels, _ = x.shape
+    noise = torch.randn(2, n_series, n_channels, 1, device=x.device, generator=generator)
+    factor, offset = deviation * noise
+    return x * factor.exp() + offset
+
+
 def pad_to_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
     """Extend (B, C, T) by NaN to whole windows: (B, C, N δ) with N = ⌈T/δ⌉."""
     missing = -x.shape[-1] % window_length

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tsmae.nn.backbone import Backbone
-from tsmae.nn.embedding import bridge_gaps
+from tsmae.nn.embedding import bridge_gaps, jitter
 
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 
@@ -198,8 +198,12 @@ class SeriesEncoder(nn.Module):
         x: torch.Tensor,
         complete: bool = False,
         generator: torch.Generator | None = None,
+        jitter_deviation: float = 0.0,
     ) -> torch.Tensor:
         x = self.backbone.scaling(x)
+        if jitter_deviation:
+            assert generator is not None, "jitter draws from a generator"
+            x = jitter(x, jitter_deviation, generator)
         pooled = []
         for resolution in self.resolutions:
             layers, valid = self._encode(average_down(x, resolution, complete), complete, generator)
@@ -269,5 +273,6 @@ class SeriesClassifier(nn.Module):
         x: torch.Tensor,
         complete: bool = False,
         generator: torch.Generator | None = None,
+        jitter_deviation: float = 0.0,
     ) -> torch.Tensor:
-        return self.head(self.encoder(x, complete, generator))
+        return self.head(self.encoder(x, complete, generator, jitter_deviation))

@@ -192,17 +192,21 @@ class FineTuningNet(PanelNet):
     ----------
     class_weight : (n_classes,) tensor or None
     label_smoothing : float
+    jitter : float
+        See :func:`tsmae.nn.embedding.jitter`.
     """
 
-    def __init__(self, module, *, class_weight=None, label_smoothing=0.0, **kwargs):
+    def __init__(self, module, *, class_weight=None, label_smoothing=0.0, jitter=0.0, **kwargs):
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.jitter = jitter
         super().__init__(module, **kwargs)
 
     def step(self, batch):
-        noise = self.generator if self.module_.training else None
-        logits = self.module_(batch.x, batch.complete, noise)
-        smoothing = self.label_smoothing if self.module_.training else 0.0
+        noise, smoothing, jitter = None, 0.0, 0.0
+        if self.module_.training:
+            noise, smoothing, jitter = self.generator, self.label_smoothing, self.jitter
+        logits = self.module_(batch.x, batch.complete, noise, jitter)
         loss = F.cross_entropy(logits, batch.y, self.class_weight, label_smoothing=smoothing)
         hits = (logits.argmax(1) == batch.y).float().mean()
         return {"loss": loss, "accuracy": hits, "weight": len(batch)}

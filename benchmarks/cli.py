@@ -76,7 +76,7 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
     add("--tune-epochs", type=int, help="of fine-tuning; default: the preset's")
     add("--cut", type=int, default=table.cut,
-        help="at most so many training and test series; default: the table's, mostly all")  # fmt: skip
+        help="at most so many training and test series; default: the table's")  # fmt: skip
     add("--part", choices=("test", "validation"), default="test",
         help="validation: a quarter of the training data in the role of the test data")  # fmt: skip
     add("--methods", nargs="+", help="only these methods")

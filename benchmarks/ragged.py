@@ -18,7 +18,7 @@ _GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
 # its shortest series has 7 points: two windows for every way of handling it
 _SETTINGS = {"JapaneseVowels": {"window_length": 4}}
 _EPOCHS = 10
-_CUT = 1500  # series; all of HAR's would take a day
+_CUT = 1500  # series; all of HAR's would take hours
 
 
 def cells(options) -> list[Cell]:

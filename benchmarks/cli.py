@@ -146,7 +146,8 @@ def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
     datasets = table.datasets if options.budget == "full" else table.quick_datasets
     options = argparse.Namespace(**vars(options))
     options.datasets = list(datasets or table.datasets)
-    options.epochs, options.threads, options.cut = table.epochs, table.threads, table.cut
+    options.epochs, options.threads = table.epochs, table.threads
+    options.cut = options.cut or table.cut
     options.methods = options.only = None
     return frame(cells_of(table, options), table.key, Store(options.results / STORE))
 

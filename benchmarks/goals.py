@@ -18,13 +18,14 @@ _NATIVE_LOSS = 2.0  # points that 30 % of missing values may cost
 
 def cells(options) -> list:
     """Those of all tables that the goals are read from."""
-    wanted = []
+    wanted, cut = [], options.cut
     for module in _TABLES:
         options.datasets = list(
             (options.budget == "quick" and module.TABLE.quick_datasets) or module.TABLE.datasets
         )
-        options.cut = module.TABLE.cut
+        options.cut = cut or module.TABLE.cut
         wanted += cells_of(module.TABLE, options)
+    options.cut = cut
     return wanted
 
 

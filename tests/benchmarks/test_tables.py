@@ -263,6 +263,18 @@ def test__quick__covers_every_table():
     assert names == tables - {"goals"}
 
 
+def test__goals__tables_that_are_cut__are_read_cut_unless_told_otherwise():
+    for argv, expected in (([], ragged.TABLE.cut), (["--cut", "10"], 10)):
+        options = cli.parse(goals.TABLE, argv)
+        cuts = {
+            cell.settings.get("cut") for cell in goals.cells(options) if "repair" in cell.settings
+        }
+        assert cuts == {expected}
+        assert options.cut == (10 if argv else None)
+        assert set(cli.stored(ragged.TABLE, options)["settings"].map(lambda s: s["cut"])) == cuts
+    assert cli.parse(ragged.TABLE, []).cut == 1500
+
+
 def test__epochs_and_cut__reach_the_cells():
     table = main_table.TABLE
     options = cli.parse(table, ["--epochs", "3", "--cut", "10", "--part", "validation"])

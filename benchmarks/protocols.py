@@ -166,11 +166,16 @@ class Clock:
 
 def build(parameters: dict, seed: int, encoder: Callable | None = None) -> TimeMAETransformer:
     """A transformer from JSON parameters."""
-    parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    parameters = _with_tuples(parameters)
     name = parameters.pop("encoder", None)
     return TimeMAETransformer(
         **parameters, encoder=encoder or ENCODERS.get(name), random_state=seed
     )
+
+
+def _with_tuples(parameters: dict) -> dict:
+    """JSON has lists for them."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
 
 
 def pretrained(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransformer, dict]:
@@ -326,7 +331,7 @@ def _fine_tune(
     rows = labelled(cell, dataset)
     classifier = TimeMAEClassifier(
         FrozenEstimator(transformer),
-        **_EVERYTHING | cell.settings.get("classifier", {}),
+        **_EVERYTHING | _with_tuples(cell.settings.get("classifier", {})),
         random_state=cell.seed,
     )
     with Clock() as fitting:

@@ -81,6 +81,7 @@ CHANGES = {
         "feature encoder in pre-training: frozen": {"train_stem": False},
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
+        **{f"jitter: {j}": {"jitter": j} for j in (0.0, 0.15, 0.3, 0.5)},
         "pooling: without quarters": {"pooling": ["mean", "max", "std"]},
         "pooling: one resolution": {"pooling_resolutions": [1]},
         "pooling: one window grid": {"pooling_shifts": 1},

@@ -53,7 +53,7 @@ _OF_THE_PRETEXT = {
     "tokenizer", "n_codebooks", "n_codewords", "temperature", "codeword_gradient",
     "label_smoothing", "mcc_weight", "mrr_weight", "mrr_target", "momentum",
     "reconstruction_weight", "spectral_weight", "contrast_weight", "contrast_temperature",
-    "train_stem", "augment", "max_epochs", "batch_size", "lr",
+    "train_stem", "augment", "jitter", "max_epochs", "batch_size", "lr",
     "weight_decay", "lr_schedule", "validation_fraction", "patience", "compile",
 }  # fmt: skip
 

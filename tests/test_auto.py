@@ -72,9 +72,9 @@ def test__contrast__resolutions__those_of_the_readout_in_turn(monkeypatch):
     seen = []
     forward = TimeMAE.forward
 
-    def spy(self, x, generator, complete, views, resolution):
+    def spy(self, x, generator, complete, views, resolution, jitter_deviation):
         seen.append((self.training, resolution))
-        return forward(self, x, generator, complete, views, resolution)
+        return forward(self, x, generator, complete, views, resolution, jitter_deviation)
 
     monkeypatch.setattr(TimeMAE, "forward", spy)
     settings = {"batch_size": 4, "max_epochs": 3, "validation_fraction": 0.5}
@@ -165,6 +165,27 @@ def test__augment__changes_the_prediction_of_windows_only_where_asked():
         for given in ({"augment": True}, {"augment": False}, {})
     )
     assert on != off == default
+
+
+def test__jitter__in_pretraining__only_where_asked_and_only_of_training(monkeypatch):
+    seen = []
+    forward = TimeMAE.forward
+
+    def spy(self, x, generator, complete, views, resolution, jitter_deviation):
+        seen.append((self.training, jitter_deviation))
+        return forward(self, x, generator, complete, views, resolution, jitter_deviation)
+
+    monkeypatch.setattr(TimeMAE, "forward", spy)
+    settings = {**TINY, "max_epochs": 1, "mcc_weight": 1.0, "random_state": 0}
+    losses = {}
+    for given in ({}, {"jitter": 0}, {"jitter": 0.3}):
+        seen.clear()
+        fitted = TimeMAETransformer(**settings, **given, validation_fraction=0.2).fit(panel(20))
+        fitted.reconstruction_metrics(panel(20))
+        used = given.get("jitter", 0.0)
+        assert set(seen) == {(True, used), (False, 0.0)}
+        losses[len(given), used] = fitted.history_[0]["loss"]
+    assert losses[0, 0.0] == losses[1, 0] != losses[1, 0.3]
 
 
 def test__crop_and_stretch__keeps_ends_lengths_gaps_and_level():

@@ -83,12 +83,14 @@ def test__average_probe__mean_of_the_logits_of_both(panel, small, fine_tune):
     assert not hasattr(network, "probe_") and not hasattr(probe, "probe_")
 
 
-def test__jitter__only_of_training_and_auto_only_with_many_labels(panel, small, monkeypatch):
+def test__jitter__only_of_training_and_auto_only_with_many_labels_and_channels(
+    panel, small, monkeypatch
+):
     X, y = panel
     settings = {**PLAIN, "max_epochs": 1, "lr": 3e-3, "average_probe": False}
     few, none, some, given = (
         build(small, **settings, jitter=jitter).fit(X, y).predict_proba(X)
-        for jitter in ("auto", 0.0, 0.15, 0.5)
+        for jitter in ("auto", 0.0, 0.3, 0.5)
     )
     np.testing.assert_array_equal(few, none)
     assert np.abs(some - none).max() > 1e-4
@@ -97,6 +99,12 @@ def test__jitter__only_of_training_and_auto_only_with_many_labels(panel, small, 
     many = build(small, **settings).fit(X, y)
     np.testing.assert_array_equal(many.predict_proba(X), some)
     np.testing.assert_array_equal(many.predict_proba(X), many.predict_proba(X))
+    single = X[:, :1]
+    of_one, none = (
+        build(small, **settings, jitter=jitter).fit(single, y).predict_proba(single)
+        for jitter in ("auto", 0.0)
+    )
+    np.testing.assert_array_equal(of_one, none)
 
 
 def test__fine_tune_random__no_pretraining(panel, small):

@@ -375,6 +375,7 @@ BAD_PARAMETERS = {
         **BAD_TRAINING,
         "train_stem": OUT_OF_RANGE["boolean"],
         "augment": OUT_OF_RANGE["boolean"],
+        "jitter": OUT_OF_RANGE["not negative"],
         "window_length": [*OUT_OF_RANGE["at least 1"], T, 10**6],
         "d_model": [*OUT_OF_RANGE["at least 1"], 7],
         "n_heads": [*OUT_OF_RANGE["at least 1"], 3, 1000],

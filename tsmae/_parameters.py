@@ -49,6 +49,7 @@ TRANSFORMER = {
     "window_length": [*_integer(1), StrOptions({"auto"})],
     "train_stem": ["boolean"],
     "augment": ["boolean"],
+    "jitter": _real(0),
     "d_model": _integer(1),
     "n_heads": _integer(1),
     "n_layers": _integer(1),

@@ -46,6 +46,7 @@ PAPER = {
     "contrast_weight": 0.0,
     "train_stem": True,
     "augment": False,
+    "jitter": 0.0,
     "pooling": "mean",
     "pooling_layers": "last",
     "pooling_resolutions": (1,),

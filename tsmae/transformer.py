@@ -165,6 +165,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     augment : bool, default=False
         Whether windows are predicted on random crops of the series, stretched to their length
         and scaled. The contrast always compares such crops.
+    jitter : float, default=0.0
+        Of the series whose windows are predicted: each channel, scaled, is multiplied by
+        exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each
+        time. 0.15 gained half a point on HAR's subjects that training had not seen, and cost a
+        little on three panels whose new series were like the old ones: for panels that will
+        meet new people, devices or places.
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.
@@ -288,6 +294,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         contrast_temperature=0.2,
         train_stem=True,
         augment=False,
+        jitter=0.0,
         pooling_layers="ends",
         pooling_resolutions=(1, 2, 4),
         pooling_shifts=2,
@@ -338,6 +345,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.contrast_temperature = contrast_temperature
         self.train_stem = train_stem
         self.augment = augment
+        self.jitter = jitter
         self.pooling_layers = pooling_layers
         self.pooling_resolutions = pooling_resolutions
         self.pooling_shifts = pooling_shifts
@@ -547,6 +555,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             batch_size=batch_size,
             train_stem=self.train_stem,
             augment=self.augment,
+            jitter=float(self.jitter),
             resolutions=self.series_encoder_.resolutions,
             **settings,
         )

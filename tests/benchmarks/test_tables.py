@@ -28,7 +28,7 @@ from benchmarks import (
 )  # fmt: skip
 from benchmarks.cells import NOT_RUN, Cell
 from benchmarks.encoders import ENCODERS
-from tsmae import TimeMAETransformer, presets
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 
 OURS = ["--methods", "FineZero", "FineLast", "FineZero+", "FineAll", "Transfer"]
 
@@ -104,9 +104,16 @@ def test__transferred__encoder__starts_from_the_source_weights():
 
 
 def test__ablations__every_change__is_a_parameter_and_changes_something_somewhere():
-    known = TimeMAETransformer().get_params(deep=False)
-    for preset, changes in ablations.CHANGES.items():
-        base = known | (presets.PAPER if preset == "paper" else {})
+    defaults = TimeMAETransformer().get_params(deep=False)
+    bases = {
+        "paper": defaults | presets.PAPER,
+        "defaults": defaults,
+        "fine-tuning": TimeMAEClassifier().get_params(deep=False),
+    }
+    sections = ablations.CHANGES | {"fine-tuning": ablations.FINE_TUNING}
+    assert set(sections) == set(ablations.METHODS)
+    for section, changes in sections.items():
+        base = known = bases[section]
         groups = {}
         for name, change in changes.items():
             assert set(change) <= set(known), name
@@ -121,11 +128,21 @@ def test__ablations__rows_beside_their_random_encoder(options, tmp_path, monkeyp
     few = ("pooling: mean", "encoder: mask tokens inside", "masks: per batch")
     changes = {p: {n: c[n] for n in few} for p, c in ablations.CHANGES.items()}
     monkeypatch.setattr(ablations, "CHANGES", changes)
+    pooling = "pooling: mean‖max‖std, quarters"
+    monkeypatch.setattr(ablations, "FINE_TUNING", {pooling: ablations.FINE_TUNING[pooling]})
     results = cli.main(ablations.TABLE, [*options, "--datasets", "Flat"])
-    assert (results["status"] == "ok").all()
+    assert (results["status"] == "ok").all(), results["error"]
     text = shown(tmp_path, "ablations")
-    assert "## Flat, paper" in text and "## Flat, defaults" in text
-    assert re.search(r"\| as it is \| \d+\.\d+ \(1\) \| \d+\.\d+ \(1\) \| \+0\.00 \|", text)
+    base = r"\| as it is \| \d+\.\d+ \(1\) \| \d+\.\d+ \(1\) \| \+0\.00 \|"
+    for section, methods in ablations.METHODS.items():
+        part = text.partition(f"## Flat, {section}\n")[2].partition("##")[0]
+        assert f"| changed | {methods[0]} | {methods[1]} |" in part and re.search(base, part)
+
+
+def test__ablations__some_methods_only__still_have_a_table(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "CHANGES", {"defaults": {}})
+    cli.main(ablations.TABLE, [*options, "--datasets", "Flat", "--methods", "FineZero"])
+    assert re.search(r"\| as it is \| \d+\.\d+ \(1\) \|", shown(tmp_path, "ablations"))
 
 
 def test__archive__peers_ranks_and_duels(options, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tsmae.nn import TimeMAE, TimeMAEConfig
+from tsmae.nn.embedding import jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, take
 from tsmae.nn.tokenizer import LearnedTokenizer
 from tsmae.training.randomness import new_generator
@@ -437,6 +438,23 @@ def test__contrast__loss__against_numpy():
         partner = (i + 5) % 10
         losses.append(np.log(np.exp(list(similarity.values())).sum()) - similarity[partner])
     np.testing.assert_allclose(found.item(), np.mean(losses), rtol=1e-5)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test__jitter__what_is_predicted_but_not_the_contrast(x, gaps):
+    model = build(**RECIPE, mrr_weight=0.0, contrast_weight=1.0).eval()
+    views = (x, 2 * x)
+    if gaps:
+        x = x.masked_fill(torch.rand(x.shape, generator=new_generator(9)) < 0.2, torch.nan)
+    x = 5 + 3 * x
+    model.backbone.scaling.set_statistics(np.full(3, 5.0), np.full(3, 3.0))
+    found = model(x, new_generator(1), not gaps, views, jitter_deviation=0.3)
+    generator = new_generator(1)
+    changed = 5 + 3 * jitter((x - 5) / 3, 0.3, generator)
+    expected = model(changed, generator, not gaps, views)
+    np.testing.assert_allclose(found.mcc.item(), expected.mcc.item(), rtol=1e-5)
+    assert found.contrast == expected.contrast
+    assert abs(found.mcc - model(x, new_generator(1), not gaps, views).mcc) > 1e-4
 
 
 def test__contrast__alone__trains_the_whole_backbone_and_predicts_nothing(x):

@@ -20,6 +20,7 @@ from tsmae.nn.backbone import Backbone
 from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
+from tsmae.nn.embedding import jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, take
 from tsmae.nn.readout import average_down, pool
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
@@ -105,14 +106,16 @@ class TimeMAE(nn.Module):
         complete: bool = False,
         views: tuple[torch.Tensor, torch.Tensor] | None = None,
         resolution: int = 1,
+        jitter_deviation: float = 0.0,
     ) -> Pretext:
         """The pretext task on a batch (B, C, T): mask, predict, compare.
 
         `views` are two random views of the batch, of the same shape, for the contrast, which
-        sees means of `resolution` points each. In `eval` mode masks are drawn all the same, but
-        dropout and the noise of the codewords are off.
+        sees means of `resolution` points each; `jitter_deviation` is of the series whose windows
+        are predicted, see :func:`tsmae.nn.embedding.jitter`. In `eval` mode masks are drawn all
+        the same, but dropout and the noise of the codewords are off.
         """
-        pretext = self._predict(x, generator, complete)
+        pretext = self._predict(x, generator, complete, jitter_deviation)
         if not self.config.contrast_weight:
             return pretext
         assert views is not None, "the contrast needs two views"
@@ -139,7 +142,13 @@ class TimeMAE(nn.Module):
             pooled.append(pool(layers[-1:], valid, ("mean",), 0))
         return self.discrimination(*pooled)
 
-    def _predict(self, x: torch.Tensor, generator: torch.Generator, complete: bool) -> Pretext:
+    def _predict(
+        self,
+        x: torch.Tensor,
+        generator: torch.Generator,
+        complete: bool,
+        jitter_deviation: float,
+    ) -> Pretext:
         """The masked objectives."""
         config = self.config
         counts = x.new_zeros(config.n_codebooks, config.n_codewords)
@@ -148,6 +157,8 @@ class TimeMAE(nn.Module):
             return Pretext(zero, zero, zero, zero, zero, zero, zero, len(x), counts)
         noise = generator if self.training else None
         x = self.backbone.scaling(x)
+        if jitter_deviation:
+            x = jitter(x, jitter_deviation, generator)
         windows = self.backbone.windows(x, complete)
         z, p = self.backbone.embed(windows)
         tokens = z + p

@@ -142,12 +142,15 @@ class PretrainingNet(PanelNet):
     ----------
     augment : bool
         Whether to train on random crops of the series, stretched to their length.
+    jitter : float
+        Of the series whose windows are predicted; see :func:`tsmae.nn.embedding.jitter`.
     resolutions : sequence of int
         Those of the contrast, one a batch in turn.
     """
 
-    def __init__(self, module, *, augment=False, resolutions=(1,), **kwargs):
+    def __init__(self, module, *, augment=False, jitter=0.0, resolutions=(1,), **kwargs):
         self.augment = augment
+        self.jitter = jitter
         self.resolutions = resolutions
         super().__init__(module, **kwargs)
 
@@ -165,7 +168,8 @@ class PretrainingNet(PanelNet):
             resolution = next(self.turns_)
         if self.augment and self.module_.training:
             x = crop_and_stretch(x, self.masks_)
-        pretext = self.module_(x, self.masks_, batch.complete, views, resolution)
+        jitter = self.jitter if self.module_.training else 0.0
+        pretext = self.module_(x, self.masks_, batch.complete, views, resolution, jitter)
         return {
             "loss": pretext.loss,
             "mrr": pretext.mrr,

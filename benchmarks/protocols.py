@@ -22,7 +22,7 @@ from filelock import FileLock
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -239,6 +239,11 @@ def fine_last(cell: Cell) -> dict:
     return _linear_probe(cell, pretrained)
 
 
+def fine_last_plain(cell: Cell) -> dict:
+    """FineLast as in a pipeline: `LogisticRegression()` on what `transform` gives."""
+    return _linear_probe(cell.with_settings(probe="plain"), pretrained)
+
+
 def fine_zero_plus(cell: Cell) -> dict:
     """FineZero+: a random encoder, all of it trained on labels."""
     dataset = dataset_of(cell)
@@ -281,10 +286,13 @@ def linear_probe(
     groups : (n,) array or None
         Kept apart by the folds.
     y : (n,) array
-    kind : {"fixed", "cv"}
+    kind : {"fixed", "cv", "plain"}
         Regularisation as in :func:`tsmae.probe.linear_probe`, or chosen by cross-validation on
-        these labels; with fewer than three series of a class it stays fixed.
+        these labels; with fewer than three series of a class it stays fixed. Or scikit-learn's
+        defaults, without standardising.
     """
+    if kind == "plain":
+        return LogisticRegression()
     smallest = np.unique(y, return_counts=True)[1].min()
     if kind == "fixed" or smallest < _N_FOLDS:
         classifier = probes.linear_probe(n, n_features)
@@ -451,6 +459,7 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "FineZero": fine_zero,
     "FineZero+": fine_zero_plus,
     "FineLast": fine_last,
+    "FineLast, LogisticRegression()": fine_last_plain,
     "FineAll": fine_all,
     "Transfer": transfer,
     "MiniRocket + ridge": mini_rocket,

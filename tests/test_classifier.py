@@ -3,6 +3,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import StandardScaler
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import linear_probe
@@ -23,8 +24,9 @@ def test__fine_tune_head__equals_the_linear_probe(panel, small):
     X, y = panel
     classifier = build(small, fine_tune="head").fit(X, y)
     transformer = TimeMAETransformer(**small).fit(X)
-    probe = linear_probe(len(X), transformer.embedding_dim_).fit(transformer.transform(X), y)
-    expected = probe.predict_proba(transformer.transform(X))
+    standard = StandardScaler().fit_transform(transformer.transform(X))
+    probe = linear_probe(*standard.shape).fit(standard, y)
+    expected = probe.predict_proba(standard)
     np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
     assert classifier.history_ == []
 
@@ -34,8 +36,9 @@ def test__fine_tune_head__three_classes__equals_the_linear_probe(panel, small):
     y = np.arange(24) % 3
     classifier = build(small, fine_tune="head").fit(X, y)
     transformer = TimeMAETransformer(**small).fit(X)
-    probe = linear_probe(len(X), transformer.embedding_dim_).fit(transformer.transform(X), y)
-    expected = probe.predict_proba(transformer.transform(X))
+    standard = StandardScaler().fit_transform(transformer.transform(X))
+    probe = linear_probe(*standard.shape).fit(standard, y)
+    expected = probe.predict_proba(standard)
     np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
 
 

@@ -51,14 +51,17 @@ def test__fitted_attributes__describe_panel_and_model(panel, small):
     assert transformer.device_ == torch.device("cpu")
     embedding = transformer.transform(X).to_numpy()
     np.testing.assert_allclose(embedding.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(embedding.std(0), 1, atol=1e-3)
+    deviation = np.sqrt(100 / transformer.embedding_dim_)
+    np.testing.assert_allclose(embedding.std(0), deviation, rtol=1e-3)
+    np.testing.assert_allclose(np.square(embedding).sum(1).mean(), 100, rtol=1e-3)
 
 
 def test__standardize_off__raw_embeddings(panel, small):
     X, _ = panel
     raw = TimeMAETransformer(**small, standardize=False).fit_transform(X).to_numpy()
     standard = TimeMAETransformer(**small).fit_transform(X).to_numpy()
-    np.testing.assert_allclose((raw - raw.mean(0)) / raw.std(0), standard, atol=1e-3)
+    expected = (raw - raw.mean(0)) / raw.std(0) * np.sqrt(100 / raw.shape[1])
+    np.testing.assert_allclose(expected, standard, atol=1e-3)
     assert np.abs(raw.mean(0)).max() > 1e-2
 
 

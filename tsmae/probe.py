@@ -11,6 +11,9 @@ _MAX_ITERATIONS = 1000
 def linear_probe(n_series: int, n_features: int, class_weight=None) -> LogisticRegression:
     """Logistic regression for standardised embeddings of `n_series` labelled series.
 
+    `TimeMAETransformer.transform` scales embeddings for scikit-learn's default penalty, which
+    is as good up to some thousand labels; put a ``StandardScaler()`` before this one.
+
     scikit-learn's `C` weighs the *sum* of losses, so one value of it is a weaker penalty the
     more series there are, and the more features, which share what one weight would have to do
     alone. Here the penalty is constant beside the mean loss of a series and the squared length

@@ -38,6 +38,8 @@ _AUTO_BY_SIZE = {  # large, small panels
 _AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
 _SMALL_PANEL = 1000  # series; fewer learn from telling each other apart
+# of an embedding; with LogisticRegression's C=1, the penalty that suits some 200 labels
+_SQUARED_LENGTH = 100.0
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -45,7 +47,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     `fit` pre-trains TimeMAE on a panel without labels: series are cut in windows, most windows
     are hidden, and the model learns to predict from the rest what stood there. `transform`
-    gives one vector a series, standardised, so that a linear classifier can follow directly.
+    gives one vector a series, scaled so that a linear classifier can follow directly.
     Works as a step of scikit-learn's and of sktime's pipelines.
 
     The defaults were chosen on held-out parts of training data, the same for all panels: they
@@ -182,8 +184,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         so that less depends on where the windows' borders fall. The cost of `transform` is
         proportional to it.
     standardize : bool, default=True
-        Whether embeddings are shifted and scaled to mean 0 and deviation 1 on the panel of
-        `fit` (on a sample of 10 000 series, if it has more).
+        Whether embeddings are shifted and scaled on the panel of `fit` (on a sample of 10 000
+        series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
+        columns. Their squared length is then 100 on average, however wide they are: what
+        scikit-learn's penalised linear models expect at their default penalties.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
@@ -211,6 +215,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     config_ : tsmae.nn.TimeMAEConfig
     model_ : tsmae.nn.TimeMAE
     series_encoder_ : tsmae.nn.SeriesEncoder
+        Emits the columns with deviation 1.
 
     References
     ----------
@@ -440,6 +445,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     def _transform(self, X, y=None):
         embeddings = embed(self.series_encoder_, Panel.from_array(X), self.device_)
+        if self.standardize:
+            embeddings *= np.float32(np.sqrt(_SQUARED_LENGTH / self.embedding_dim_))
         return embedding_frame(embeddings)
 
     def _architecture(self, panel: Panel, deviations: np.ndarray) -> TimeMAEConfig:

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 from benchmarks import (
     ablations,
@@ -382,6 +384,17 @@ def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
     X = np.random.default_rng(0).normal(size=(18, 4)) + y[:, None]
     assert probe.fit(X, y).score(X, y) > 0.7
     assert protocols.linear_probe(3, 4, None, np.arange(3), "cv")[-1].C == 1.0
+
+
+def test__fine_last_plain__is_the_pipeline_as_users_write_it(options):
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    cell = Cell("HAR", "FineLast, LogisticRegression()", 0, protocols.settings(**small))
+    found = protocols.measure(cell)["accuracy"]
+    dataset = protocols.dataset_of(cell)
+    steps = [("mae", TimeMAETransformer(**small, random_state=0)), ("lr", LogisticRegression())]
+    pipeline = Pipeline(steps).fit(dataset.X_train, dataset.y_train)
+    assert found == pytest.approx(100 * pipeline.score(dataset.X_test, dataset.y_test), abs=1e-4)
+    assert protocols.key(cell) != protocols.key(cell._replace(method="FineLast"))
 
 
 def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):

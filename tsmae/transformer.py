@@ -170,9 +170,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     jitter : float, default=0.0
         Of the series whose windows are predicted: each channel, scaled, is multiplied by
         exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each
-        time. 0.15 gained half a point on HAR's subjects that training had not seen, and cost a
-        little on three panels whose new series were like the old ones: for panels that will
-        meet new people, devices or places.
+        time. 0.15 gained half a point on HAR's subjects that training had not seen, and lost up
+        to as much on three panels split at random: for those that will meet new people, devices
+        or places.
     pooling_layers : {"ends", "last", "all"}, default="ends"
         Layers that are pooled: the embedded windows and the last layer, the last one, or all
         of the encoder's.

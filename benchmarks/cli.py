@@ -141,15 +141,21 @@ def cells_of(table: Table, options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
-    """What is known of another table under these options; nothing is run."""
+def options_of(table: Table, options: argparse.Namespace) -> argparse.Namespace:
+    """Options for another table: what it has defaults for is its own."""
     datasets = table.datasets if options.budget == "full" else table.quick_datasets
     options = argparse.Namespace(**vars(options))
     options.datasets = list(datasets or table.datasets)
     options.epochs, options.threads = table.epochs, table.threads
     options.cut = options.cut or table.cut
     options.methods = options.only = None
-    return frame(cells_of(table, options), table.key, Store(options.results / STORE))
+    return options
+
+
+def stored(table: Table, options: argparse.Namespace) -> pd.DataFrame:
+    """What is known of another table under these options; nothing is run."""
+    cells = cells_of(table, options_of(table, options))
+    return frame(cells, table.key, Store(options.results / STORE))
 
 
 def adapted(cell: Cell, options: argparse.Namespace) -> Cell:

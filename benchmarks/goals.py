@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks import accuracy_per_second, archive, data, few_labels, main_table, ragged, speed
 from benchmarks.cells import NOT_RUN
-from benchmarks.cli import Table, cells_of, main, stored
+from benchmarks.cli import Table, cells_of, main, options_of, stored
 from benchmarks.reports import markdown, means
 
 _TABLES = (main_table, few_labels, archive, ragged, accuracy_per_second, speed)
@@ -18,15 +18,8 @@ _NATIVE_LOSS = 2.0  # points that 30 % of missing values may cost
 
 def cells(options) -> list:
     """Those of all tables that the goals are read from."""
-    wanted, cut = [], options.cut
-    for module in _TABLES:
-        options.datasets = list(
-            (options.budget == "quick" and module.TABLE.quick_datasets) or module.TABLE.datasets
-        )
-        options.cut = cut or module.TABLE.cut
-        wanted += cells_of(module.TABLE, options)
-    options.cut = cut
-    return wanted
+    tables = [module.TABLE for module in _TABLES]
+    return [cell for table in tables for cell in cells_of(table, options_of(table, options))]
 
 
 def report(results: pd.DataFrame, options) -> str:

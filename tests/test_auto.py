@@ -1,5 +1,7 @@
 """What the defaults adapt to the panel, and only to it."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,21 @@ TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "n_c
 
 def panel(n, n_points=16):
     return np.random.default_rng(0).normal(size=(n, 1, n_points)).astype(np.float32)
+
+
+def steps_of(monkeypatch, argument):
+    """A list that fills with (training, the argument of `TimeMAE.forward`) as steps are made."""
+    seen, forward = [], TimeMAE.forward
+    arguments = inspect.signature(forward)
+
+    def spy(*args, **kwargs):
+        bound = arguments.bind(*args, **kwargs)
+        bound.apply_defaults()
+        seen.append((args[0].training, bound.arguments[argument]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(TimeMAE, "forward", spy)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -69,14 +86,7 @@ def test__contrast__alone_on_a_single_held_out_or_left_series__error(n, fraction
 
 
 def test__contrast__resolutions__those_of_the_readout_in_turn(monkeypatch):
-    seen = []
-    forward = TimeMAE.forward
-
-    def spy(self, x, generator, complete, views, resolution, jitter_deviation):
-        seen.append((self.training, resolution))
-        return forward(self, x, generator, complete, views, resolution, jitter_deviation)
-
-    monkeypatch.setattr(TimeMAE, "forward", spy)
+    seen = steps_of(monkeypatch, "resolution")
     settings = {"batch_size": 4, "max_epochs": 3, "validation_fraction": 0.5}
     fitted = TimeMAETransformer(**TINY, **settings, pooling_resolutions=(1, 3, 5)).fit(panel(16))
     assert [r for training, r in seen if training] == [1, 3, 3, 5, 5, 1]
@@ -168,14 +178,7 @@ def test__augment__changes_the_prediction_of_windows_only_where_asked():
 
 
 def test__jitter__in_pretraining__only_where_asked_and_only_of_training(monkeypatch):
-    seen = []
-    forward = TimeMAE.forward
-
-    def spy(self, x, generator, complete, views, resolution, jitter_deviation):
-        seen.append((self.training, jitter_deviation))
-        return forward(self, x, generator, complete, views, resolution, jitter_deviation)
-
-    monkeypatch.setattr(TimeMAE, "forward", spy)
+    seen = steps_of(monkeypatch, "jitter_deviation")
     settings = {**TINY, "max_epochs": 1, "mcc_weight": 1.0, "random_state": 0}
     losses = {}
     for given in ({}, {"jitter": 0}, {"jitter": 0.3}):

@@ -66,6 +66,14 @@ def test__standardize_off__raw_embeddings(panel, small):
     assert np.abs(raw.mean(0)).max() > 1e-2
 
 
+def test__series_encoder__emits_what_transform_does(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    with torch.no_grad():
+        shipped = transformer.series_encoder_(torch.from_numpy(X), complete=True).numpy()
+    np.testing.assert_allclose(shipped, transformer.transform(X), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("pooling", "width"),
     [("mean", 8), (("mean", "max", "std"), 24), (("min", "last"), 16), ("none", 80)],

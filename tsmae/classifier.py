@@ -25,7 +25,7 @@ from tsmae.probe import linear_probe
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standardize
 from tsmae.training.randomness import draw_seed, new_generator
-from tsmae.transformer import TimeMAETransformer, training_settings
+from tsmae.transformer import EMBEDDING_LENGTH, TimeMAETransformer, training_settings
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _FEW_LABELS, _MANY_LABELS = 200, 1000
@@ -448,11 +448,13 @@ class TimeMAEClassifier(
             self.probe_ = probe
 
     def _standardize(self, module: SeriesClassifier, panel: Panel, seed: int) -> None:
-        """Standardise what enters the head, unless the transformer has done so."""
+        """Standardise what enters the head."""
         trained = module is self.model_ and self.fine_tune_ != "head"
         if trained or not self.transformer_.standardize:
             smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
             standardize(module.encoder, panel, self.device_, new_generator(seed), smallest)
+        else:  # the transformer has done so, but for the size
+            module.encoder.resize(module.encoder.embedding_dim**0.5 / EMBEDDING_LENGTH)
 
     def _fit_head(
         self, module: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray

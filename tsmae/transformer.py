@@ -37,9 +37,8 @@ _AUTO_BY_SIZE = {  # large, small panels
 }
 _AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
+EMBEDDING_LENGTH = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
 _SMALL_PANEL = 1000  # series; fewer learn from telling each other apart
-# of an embedding; with LogisticRegression's C=1, the penalty that suits some 200 labels
-_SQUARED_LENGTH = 100.0
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -215,7 +214,6 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     config_ : tsmae.nn.TimeMAEConfig
     model_ : tsmae.nn.TimeMAE
     series_encoder_ : tsmae.nn.SeriesEncoder
-        Emits the columns with deviation 1.
 
     References
     ----------
@@ -441,12 +439,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.n_epochs_ = len(self.history_)
         if self.standardize:
             standardize(self.series_encoder_, panel, self.device_, generator)
+            self.series_encoder_.resize(EMBEDDING_LENGTH / self.embedding_dim_**0.5)
         return self
 
     def _transform(self, X, y=None):
         embeddings = embed(self.series_encoder_, Panel.from_array(X), self.device_)
-        if self.standardize:
-            embeddings *= np.float32(np.sqrt(_SQUARED_LENGTH / self.embedding_dim_))
         return embedding_frame(embeddings)
 
     def _architecture(self, panel: Panel, deviations: np.ndarray) -> TimeMAEConfig:

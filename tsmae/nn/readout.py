@@ -161,7 +161,8 @@ class SeriesEncoder(nn.Module):
     Attributes
     ----------
     location, scale : (D,) buffers
-        Embeddings leave shifted and scaled by them; see :meth:`standardize`.
+        Embeddings leave shifted and scaled by them; see :meth:`standardize` and
+        :meth:`resize`.
     """
 
     location: torch.Tensor
@@ -244,6 +245,10 @@ class SeriesEncoder(nn.Module):
         scale = np.maximum(scale, smallest * np.median(scale))
         self.location.copy_(torch.from_numpy(location))
         self.scale.copy_(torch.from_numpy(scale))
+
+    def resize(self, factor: float) -> None:
+        """Multiply all embeddings by a factor."""
+        self.scale /= factor
 
 
 class SeriesClassifier(nn.Module):

@@ -82,7 +82,11 @@ CHANGES = {
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
         **{f"jitter: {j}": {"jitter": j} for j in (0.0, 0.15, 0.3, 0.5)},
-        "pooling: without quarters": {"pooling": ["mean", "max", "std"]},
+        "pooling: without quarters": {"pooling": ["max", "std", "autocorrelation"]},
+        "pooling: without autocorrelation": {"pooling": ["max", "std", "quarters"]},
+        "pooling: with the mean": {
+            "pooling": ["mean", "max", "std", "quarters", "autocorrelation"],
+        },
         "pooling: one resolution": {"pooling_resolutions": [1]},
         "pooling: one window grid": {"pooling_shifts": 1},
         "pooling: one resolution, one window grid": {
@@ -101,6 +105,9 @@ FINE_TUNING = {
     "logits: the network's alone": {"average_probe": False},
     "pooling: mean": {"pooling": "mean"},
     "pooling: mean, quarters": {"pooling": ["mean", "quarters"]},
+    "pooling: mean, quarters, autocorrelation": {
+        "pooling": ["mean", "quarters", "autocorrelation"],
+    },
     "pooling: mean‖max‖std, quarters": {"pooling": ["mean", "max", "std", "quarters"]},
     **{f"epochs: {n}": {"max_epochs": n} for n in (4, 8, 16)},
     **{f"label smoothing: {s}": {"label_smoothing": s} for s in (0.0, 0.1)},

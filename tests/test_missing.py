@@ -57,7 +57,7 @@ def test__fit_transform__gaps__finite_and_alone_equals_together(kind, scaling, w
     assert np.isfinite(embedded).all()
     assert np.isfinite([epoch["loss"] for epoch in estimator.history_]).all()
     alone = np.concatenate([embed(estimator, X[i : i + 1]) for i in range(N)])
-    assert_allclose(alone, embedded, atol=2e-4)  # a nearly constant feature shows rounding
+    assert_allclose(alone, embedded, atol=5e-4)  # a nearly constant feature shows rounding
     assert np.isfinite(embed(estimator, values())).all()  # what was missing is there now
 
 

@@ -90,11 +90,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Of the codeword classification.
     codeword_gradient : bool, default=True
         Whether a learned codebook gets gradients through its targets (straight-through).
-    pooling : str or tuple of str, default=("mean", "max", "std", "quarters")
+    pooling : str or tuple of str, default=("max", "std", "quarters", "autocorrelation")
         Statistics over the windows of a series, concatenated: "mean", "max", "min", "std",
         "last" (the last window), "quarters" (means over the four quarters of the series, which
-        keep a coarse order in time), or "none" (the flattened sequence of the windows of all
-        grids, for panels of one length).
+        keep a coarse order in time, and whose mean is "mean"), "autocorrelation" (of each
+        feature of the windows at lags of 1, 2 and 4 windows of all grids, which tells how it
+        comes and goes), or "none" (the flattened sequence of the windows of all grids, for
+        panels of one length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
@@ -268,7 +270,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         mcc_weight="auto",
         label_smoothing=0.2,
         codeword_gradient=True,
-        pooling=("mean", "max", "std", "quarters"),
+        pooling=("max", "std", "quarters", "autocorrelation"),
         scaling="auto",
         max_epochs=15,
         batch_size="auto",

@@ -11,7 +11,7 @@ from tsmae.training.randomness import new_generator
 def test__pool__padding__takes_no_part_in_any_statistic():
     x = torch.randn(3, 7, 4)
     valid = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
-    names = ("mean", "max", "min", "std", "quarters", "last")
+    names = ("mean", "max", "min", "std", "quarters", "autocorrelation", "last")
     together = pool([x], valid, names, 7)
     for i, length in enumerate((7, 4, 1)):
         alone = pool([x[i : i + 1, :length]], None, names, 7)
@@ -31,6 +31,30 @@ def test__quarters__borders_within_a_position__shared_by_length():
     x = torch.arange(6.0).view(1, 6, 1)  # quarters of 1.5 positions
     expected = [(0 + 0.5 * 1) / 1.5, (0.5 * 1 + 2) / 1.5, (3 + 0.5 * 4) / 1.5, (0.5 * 4 + 5) / 1.5]
     np.testing.assert_allclose(pool([x], None, ("quarters",), 6)[0], expected, rtol=1e-6)
+
+
+def test__autocorrelation__against_numpy():
+    x = torch.randn(2, 9, 3)
+    centred = x.numpy() - x.numpy().mean(1, keepdims=True)
+    variance = centred.var(1) + 1e-3
+    expected = [(centred[:, lag:] * centred[:, :-lag]).mean(1) / variance for lag in (1, 2, 4)]
+    found = pool([x], None, ("autocorrelation",), 9)
+    np.testing.assert_allclose(found, np.concatenate(expected, 1), atol=1e-6)
+
+
+def test__autocorrelation__gap__only_pairs_that_are_there():
+    x = torch.tensor([1.0, 3.0, 99.0, 1.0, 3.0]).view(1, 5, 1)
+    valid = torch.tensor([[True, True, False, True, True]])
+    # mean 2, variance 1; pairs: (1, 3) twice at lag 1, (3, 1) at lag 2, (1, 3) at lag 4
+    found = pool([x], valid, ("autocorrelation",), 5)
+    np.testing.assert_allclose(found, [[-1 / 1.001] * 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("valid", [None, torch.ones(1, 1, dtype=torch.bool)])
+def test__autocorrelation__single_or_constant_position__is_zero(valid):
+    assert (pool([torch.ones(1, 1, 2)], valid, ("autocorrelation",), 1) == 0).all()
+    found = pool([torch.full((1, 6, 1), 7.1)], None, ("autocorrelation",), 6)
+    assert found.abs().max() < 1e-6
 
 
 def _encoder(statistics, resolutions=(1,), shifts=1):
@@ -98,7 +122,7 @@ def test__shifts__quarters_are_in_the_order_of_time():
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 15])
 def test__resolutions_and_shifts__padding_and_other_series_change_nothing(length):
-    encoder = _encoder(("mean", "max", "std", "quarters", "none"), (1, 2, 4), 4)
+    encoder = _encoder(("max", "std", "quarters", "autocorrelation", "none"), (1, 2, 4), 4)
     x = torch.randn(3, 2, 16)
     x[1, :, length:] = torch.nan
     together, alone = encoder(x)[1:2], encoder(x[1:2, :, :length])

@@ -13,9 +13,11 @@ from tsmae.nn.embedding import bridge_gaps, jitter
 
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 
-STATISTICS = ("mean", "max", "min", "std", "quarters", "last", "none")
+STATISTICS = ("mean", "max", "min", "std", "quarters", "autocorrelation", "last", "none")
 LAYERS = ("last", "all", "ends")
 _N_QUARTERS = 4
+_LAGS = (1, 2, 4)  # positions; with two window grids half a window, one and two
+_CONSTANT_VARIANCE = 1e-3  # of a feature over positions; correlations of smaller ones fade
 
 
 def pool(
@@ -31,17 +33,17 @@ def pool(
     layers : sequence of (B, N, d)
     valid : (B, N) bool or None
         False where a position is padding: it takes no part.
-    statistics : sequence of {"mean", "max", "min", "std", "quarters", "last", "none"}
+    statistics : sequence of str in STATISTICS
         "quarters" are the means over each quarter of the series, which keep a coarse order
-        in time; "last" is the last position that is not padding; "none" flattens the
-        sequence.
+        in time; "autocorrelation" is that of each feature, at lags of 1, 2 and 4 positions;
+        "last" is the last position that is not padding; "none" flattens the sequence.
     n_positions : int
         Positions that "none" emits; shorter series are filled with zeros.
 
     Returns
     -------
-    (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics and
-    "quarters" as four.
+    (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics,
+    "quarters" as four and "autocorrelation" as three.
     """
     return torch.cat([_statistic(s, x, valid, n_positions) for x in layers for s in statistics], 1)
 
@@ -60,6 +62,8 @@ def _statistic(
         return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
     if name == "quarters":
         return _quarters(x, valid)
+    if name == "autocorrelation":
+        return _autocorrelation(x, valid)
     if valid is None:
         if name == "mean":
             return x.mean(1)
@@ -108,6 +112,25 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         share = share * valid[:, None]
     share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     return (share @ x).flatten(1)
+
+
+def _autocorrelation(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """How much of each feature comes again a few positions later: (B, N, d) -> (B, 3 d).
+
+    Means over the pairs of positions that are both there, 0 if there is none.
+    """
+    if valid is None:
+        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    there = valid[..., None]
+    count = there.sum(1).clamp_min(1)
+    centred = (x - ((x * there).sum(1) / count)[:, None]) * there
+    variance = centred.square().sum(1) / count + _CONSTANT_VARIANCE
+    lagged = []
+    for lag in _LAGS:
+        n_pairs = (there[:, lag:] & there[:, :-lag]).sum(1).clamp_min(1)
+        covariance = (centred[:, lag:] * centred[:, :-lag]).sum(1) / n_pairs
+        lagged.append(covariance / variance)
+    return torch.cat(lagged, 1)
 
 
 def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:
@@ -188,7 +211,11 @@ class SeriesEncoder(nn.Module):
         self.n_flattened = {r: len(self.offsets) * -(-n_positions // r) for r in self.resolutions}
         n_vectors = 0
         for resolution in self.resolutions:
-            sizes = {"none": self.n_flattened[resolution], "quarters": _N_QUARTERS}
+            sizes = {
+                "none": self.n_flattened[resolution],
+                "quarters": _N_QUARTERS,
+                "autocorrelation": len(_LAGS),
+            }
             n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
         self.embedding_dim = n_vectors * d_model
         self.register_buffer("location", torch.zeros(self.embedding_dim))

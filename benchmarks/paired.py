@@ -47,6 +47,17 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         lambda: (noise >= 51).to(x.dtype).mul_(1.25),
     )
 
+    def deviation(x, dim):
+        return (x - x.mean(dim, keepdim=True)).square().mean(dim).sqrt()
+
+    windows = torch.randn(_BATCH, _WINDOWS, 9, 8)
+    for what, values, dim in (("positions", x, 1), ("a window's points", windows, -1)):
+        yield (
+            f"deviation over {what}: written out / torch.std",
+            functools.partial(deviation, values, dim),
+            functools.partial(torch.std, values, dim, correction=0),
+        )
+
     shape = (_BATCH * _MASKED, _CODEWORDS)
     yield (
         "Gumbel noise: logarithms of uniform numbers / exponential_",

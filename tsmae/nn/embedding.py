@@ -165,8 +165,10 @@ class FeatureEncoder(nn.Module):
         x = windows.values
         missing = None if windows.observed is None else (~windows.observed).to(x.dtype)
         if self.window_statistics:
-            deviation, mean = torch.std_mean(x, -1, correction=0, keepdim=True)  # (B, N, C, 1)
-            shape = (x - mean) / (deviation + _SMALLEST_DEVIATION)
+            mean = x.mean(-1, keepdim=True)  # (B, N, C, 1)
+            centred = x - mean
+            deviation = centred.square().mean(-1, keepdim=True).sqrt()  # torch.std is slower
+            shape = centred / (deviation + _SMALLEST_DEVIATION)
             log_deviation = torch.log(deviation + _SMALLEST_DEVIATION)
             if windows.observed is not None:  # a single point has none: taken as the panel's, 1
                 enough = windows.observed.sum(-1, keepdim=True) > 1

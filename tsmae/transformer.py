@@ -38,7 +38,7 @@ _AUTO_BY_SIZE = {  # large, small panels
 _AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
 EMBEDDING_LENGTH = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
-_SMALL_PANEL = 1000  # series; fewer learn from telling each other apart
+_SMALL_PANEL = 2000  # series; fewer learn from telling each other apart
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -50,7 +50,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     Works as a step of scikit-learn's and of sktime's pipelines.
 
     The defaults were chosen on held-out parts of training data, the same for all panels: they
-    keep the paper's decoupled encoders and predict frozen codewords. Only below 1000 series,
+    keep the paper's decoupled encoders and predict frozen codewords. Only below 2000 series,
     too few for that, the encoder learns to tell random crops of one series from those of others
     instead; see `contrast_weight`. The paper's own settings are :data:`tsmae.presets.PAPER`.
 
@@ -70,7 +70,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
         On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
-        panels below 1000 series, whose random crops differ enough.
+        panels below 2000 series, whose random crops differ enough.
     mask_ratio : float in (0, 1), default=0.6
         Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
     n_codewords : int, default=192
@@ -84,7 +84,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         paper has 5; off by default, since position alone explains most of its target and it did
         not help (``benchmarks/results/ablations.md``). Without it there is no target encoder.
     mcc_weight : float or "auto", default="auto"
-        Weight of masked codeword classification. "auto" takes 1, and 0 below 1000 series, where
+        Weight of masked codeword classification. "auto" takes 1, and 0 below 2000 series, where
         the codewords of neighbours are learned at the cost of what tells series apart.
     label_smoothing : float in [0, 1), default=0.2
         Of the codeword classification.
@@ -159,7 +159,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
         the other among those of the batch (SimCLR [2]_), at one of the `pooling_resolutions`, a
-        batch each in turn. "auto" takes 1 below 1000 series, and 0 on larger panels and on a
+        batch each in turn. "auto" takes 1 below 2000 series, and 0 on larger panels and on a
         single series.
     contrast_temperature : float, default=0.2
         Of the similarities between crops.

@@ -207,3 +207,16 @@ def test__crop_and_stretch__keeps_ends_lengths_gaps_and_level():
     assert level.min() > 1010 and level.max() < 1090  # scaled about its own mean
     again = crop_and_stretch(x, new_generator(0))
     assert torch.equal(views[2:], again[2:])
+
+
+def test__crop_and_stretch__as_much_stays_missing_and_values_stay_close():
+    generator = new_generator(0)
+    whole = torch.linspace(0, 1, 200).expand(100, 1, 200)
+    gone = torch.rand(whole.shape, generator=generator) < 0.5
+    gone[..., [0, -1]] = False
+    views = crop_and_stretch(whole.masked_fill(gone, torch.nan), new_generator(1))
+    assert abs(views.isnan().float().mean() - 0.5) < 0.02
+    expected = crop_and_stretch(whole, new_generator(1))
+    offset = views - expected
+    offset -= offset.nanmean(-1, keepdim=True)  # the level is that of what was observed
+    assert offset[~views.isnan()].abs().max() < 1.5 * 1.7 / 200  # half a point, scaled

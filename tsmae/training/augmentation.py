@@ -24,7 +24,8 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
     Returns
     -------
-    (B, C, T), each series of the length it had. Points beside a gap become part of it.
+    (B, C, T), each series of the length it had, in lines between neighbouring points. Where one
+    of the two is missing the nearer one counts, so that the share of what is missing stays.
     """
     n_series, n_channels, n_points = x.shape
     if n_points < 2:
@@ -41,9 +42,11 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     lower = place.floor().clamp_max(n_points - 2).long()
     share = (place - lower).clamp_max(1)[:, None]  # (B, 1, T)
     lower = lower[:, None].expand(-1, n_channels, -1)
-    # a share of 0 must not let a missing right neighbour in
     left, right = x.gather(2, lower), x.gather(2, lower + 1)
-    stretched = torch.where(share > 0, torch.lerp(left, right, share), left)
+    nearer = torch.where(share > 0.5, right, left)
+    between = torch.lerp(left, right, share)
+    # beside a gap the nearer point counts, so that as much stays observed as was
+    stretched = torch.where(between.isnan(), nearer, between)
     stretched = stretched.masked_fill((time > last)[:, None], math.nan)
     noise = torch.randn(n_series, 1, 1, device=x.device, generator=generator)
     level = stretched.nanmean(-1, keepdim=True)

@@ -395,6 +395,17 @@ def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
     assert protocols.linear_probe(3, 4, None, np.arange(3), "cv")[-1].C == 1.0
 
 
+def test__linear_probe__rotates_only_few_series__and_predicts_the_same():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((24, 200)), np.arange(24) % 3
+    X += y[:, None] * rng.standard_normal(200)
+    rotated, plain = (protocols.linear_probe(n, 200, None, y) for n in (24, 50))
+    assert "pca" in rotated.named_steps and "pca" not in plain.named_steps
+    plain[-1].set_params(C=rotated[-1].C)
+    probabilities = [probe.fit(X, y).predict_proba(X) for probe in (rotated, plain)]
+    np.testing.assert_allclose(*probabilities, atol=1e-3)
+
+
 def test__fine_last_plain__is_the_pipeline_as_users_write_it(options):
     small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
     cell = Cell("HAR", "FineLast, LogisticRegression()", 0, protocols.settings(**small))

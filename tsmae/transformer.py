@@ -81,8 +81,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         η of the target encoder, of use with ``mrr_weight > 0`` only.
     mrr_weight : float, default=0.0
         Weight of masked representation regression against the momentum target encoder. The
-        paper has 5; off by default, since position alone explains most of its target and it did
-        not help (``benchmarks/results/ablations.md``). Without it there is no target encoder.
+        paper has 5; off by default, since position alone explains most of its target and it
+        gained no more than seeds differ by (``benchmarks/results/ablations.md``). Without it
+        there is no target encoder.
     mcc_weight : float or "auto", default="auto"
         Weight of masked codeword classification. "auto" takes 1, and 0 below 2000 series, where
         the codewords of neighbours are learned at the cost of what tells series apart.

@@ -239,3 +239,79 @@ def test__fine_tune_auto__head_for_few_labels(panel, small, monkeypatch, tmp_pat
     auto.save(tmp_path / "auto")
     loaded = TimeMAEClassifier.load(tmp_path / "auto")
     np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
+def test__fine_tune_random__frozen_transformer__gives_its_settings_and_not_its_weights(
+    panel, small
+):
+    X, y = panel
+    trained = TimeMAETransformer(**{**small, "max_epochs": 3, "lr": 0.05}).fit(X)
+    frozen, settings = FrozenEstimator(trained), {"max_epochs": 1, "random_state": 0}
+    random = TimeMAEClassifier(frozen, fine_tune="random", **settings).fit(X, y)
+    unfitted = TimeMAEClassifier(clone(trained), fine_tune="random", **settings).fit(X, y)
+    tuned = TimeMAEClassifier(frozen, fine_tune="all", **settings).fit(X, y)
+    assert random.transformer_.n_epochs_ == 0 and trained.n_epochs_ == 3
+    np.testing.assert_array_equal(random.predict_proba(X), unfitted.predict_proba(X))
+    assert not np.array_equal(random.predict_proba(X), tuned.predict_proba(X))
+
+
+def test__default_transformer__takes_the_settings_of_the_machine(panel):
+    X, y = panel
+    own = {"precision": "float32", "device": "cpu"}
+    classifier = TimeMAEClassifier(fine_tune="random", max_epochs=0, **own).fit(X, y)
+    nested = TimeMAEClassifier(device="cpu").set_params(
+        transformer__d_model=16, precision="float32"
+    )
+    for transformer in (classifier.transformer_, nested.transformer):
+        assert {name: getattr(transformer, name) for name in own} == own
+    assert nested.transformer.d_model == 16
+
+
+@pytest.mark.parametrize("unlabeled, words", [(-1, ["a", "b"]), ("-1", [0, 1])])
+def test__unlabeled__of_another_type_than_y__says_so(panel, small, unlabeled, words):
+    X, y = panel
+    with pytest.raises(TypeError, match=r"'unlabeled'.*of the labels in y.*Got '?-1'? instead"):
+        build(small, unlabeled=unlabeled).fit(X, np.array(words)[y])
+
+
+def test__validation_fraction__a_class_without_training_series__says_so(panel, small):
+    X, y = panel
+    X, y = np.concatenate([X, X, X[:12]]), np.repeat([0, 1, 2], [29, 29, 2])
+    with pytest.raises(ValueError, match=r"validation_fraction=0.8 of 60.*no series left"):
+        build(small, validation_fraction=0.8).fit(X, y)
+
+
+def test__class_weight__batches_of_weight_zero_only__train_on(panel, small):
+    X, y = panel
+    classifier = build(small, class_weight={0: 0, 1: 1}, batch_size=1, max_epochs=2).fit(X, y)
+    assert np.isfinite([row["loss"] for row in classifier.history_]).all()
+    assert (classifier.predict(X) == 1).all()
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+def test__loss__weighted_mean_as_in_torch(panel, small, label_smoothing):
+    X, y = panel
+    weights = {0: 1.0, 1: 3.0}
+    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "jitter": 0.0, **PLAIN}
+    settings |= {"label_smoothing": label_smoothing, "class_weight": weights, "batch_size": 24}
+    still = TimeMAETransformer(**{**small, "dropout": 0.0})
+    classifier = TimeMAEClassifier(still, fine_tune="all", average_probe=False, **settings)
+    classifier.fit(X, y)
+    logits = torch.log(torch.from_numpy(classifier.predict_proba(X)))
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.from_numpy(y), torch.tensor([1.0, 3.0]).double(),
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
+    assert classifier.history_[0]["loss"] == pytest.approx(float(expected), rel=1e-3)
+
+
+def test__validation__a_loss_that_falls_by_little__does_not_stop(panel):
+    (X, y), small = panel, TimeMAETransformer.get_test_params()[1] | {"random_state": 0}
+    settings = {**PLAIN, "lr": 1e-8, "weight_decay": 0.0, "max_epochs": 6, "patience": 1}
+    still = TimeMAETransformer(**{**small, "dropout": 0.0})
+    classifier = TimeMAEClassifier(
+        still, fine_tune="all", validation_fraction=0.5, jitter=0.0, random_state=0, **settings
+    ).fit(X, y)
+    losses = np.array([row["valid_loss"] for row in classifier.history_])
+    gains = -np.diff(losses) / losses[:-1]
+    assert len(losses) == 6 and (gains > 0).all() and gains.max() < 1e-4

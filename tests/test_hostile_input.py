@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochScoring
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 
@@ -357,7 +357,16 @@ BAD_TRAINING = {
     "validation_fraction": [*OUT_OF_RANGE["between 0 and 1"][:-1], 2, 0.01, 0.99],
     "patience": OUT_OF_RANGE["at least 1"][:-2],
     "precision": [*OUT_OF_RANGE["name"], "float16", None],
-    "callbacks": [3, "early", [3], [Callback], [("name",)], [("name", 3)], [None]],
+    "callbacks": [
+        3,
+        "early",
+        [3],
+        [Callback],
+        [("name",)],
+        [("name", 3)],
+        [None],
+        [EpochScoring("accuracy")],
+    ],
     "compile": OUT_OF_RANGE["boolean"],
     "device": ["gpu", "cuda:99", "meta", 0, None, "", torch.device("cuda:99")],
     "random_state": [-1, 2**32, 1.5, "0", np.random.default_rng(0)],

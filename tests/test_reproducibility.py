@@ -303,3 +303,28 @@ def test__save__file_mode__as_of_any_new_file(tmp_path):
     (tmp_path / "other").touch()
     assert (tmp_path / "model.zip").stat().st_mode == (tmp_path / "other").stat().st_mode
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.zip", "other"]
+
+
+def test__fit_and_load__generators_of_other_devices_untouched(which, tmp_path, monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
+    fitted = transformer(which, device="cpu").fit(SERIES)
+    through_file(fitted, tmp_path)
+    assert seeded == []
+
+
+class Derived(type(transformer())):
+    pass
+
+
+def test__save__subclass__comes_back_or_says_so(tmp_path):
+    derived = Derived(**transformer(1).get_params()).fit(SERIES)
+    derived.save(tmp_path / "derived")
+    loaded = Derived.load(tmp_path / "derived")
+    assert type(loaded) is Derived
+    assert_array_equal(embed(loaded, SERIES), embed(derived, SERIES))
+    inside = TimeMAEClassifier(FrozenEstimator(derived), fine_tune="head").fit(SERIES, LABELS)
+    with pytest.raises(TypeError, match="not a Derived"):
+        inside.save(tmp_path / "inside")
+    assert not list(tmp_path.glob("inside*"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
 from torch import nn
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
@@ -313,9 +313,10 @@ def test__device__not_there__error_lists_what_is(panel, small, device):
         TimeMAEClassifier(TimeMAETransformer(**small), device=device).fit(X, panel[1])
 
 
-def test__device__auto__prefers_cuda_then_mps(monkeypatch):
+def test__device__auto__takes_cuda_and_not_what_was_never_run(monkeypatch):
     monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu", "mps"])
-    assert device_module.resolve_device("auto").type == "mps"
+    assert device_module.resolve_device("auto").type == "cpu"
+    assert device_module.resolve_device("mps").type == "mps"
     monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu", "cuda", "cuda:0"])
     assert device_module.resolve_device("auto").type == "cuda"
     assert device_module.resolve_device("cuda:0") == torch.device("cuda:0")
@@ -389,3 +390,42 @@ def test__compile__of_fine_tuning__same_as_eager_within_tolerance(panel, small):
     )
     probabilities = [c.predict_proba(X) for c in (compiled, eager)]
     np.testing.assert_allclose(*probabilities, atol=0.02)
+
+
+def test__callbacks__checkpoint_and_names_of_our_own__work(panel, small, tmp_path):
+    X, _ = panel
+    settings = {**small, "max_epochs": 3, "validation_fraction": 0.5}
+    keep = Checkpoint(dirname=str(tmp_path))
+    names = ["early_stopping", "progress", "target_update", "lr_schedule"]
+    callbacks = [keep, *((name, Count()) for name in names)]
+    transformer = TimeMAETransformer(**settings, callbacks=callbacks).fit(X)
+    assert (tmp_path / "params.pt").exists()
+    assert all(count.epochs_ == 3 for _, count in callbacks[1:])
+    assert not any(name.endswith("_best") for row in transformer.history_ for name in row)
+
+
+def test__reconstruction_metrics__one_series_and_only_the_contrast__says_so(panel, small):
+    X, _ = panel
+    told_apart = {**small, "mcc_weight": 0.0, "mrr_weight": 0.0, "contrast_weight": 1.0}
+    transformer = TimeMAETransformer(**told_apart).fit(X)
+    with pytest.raises(ValueError, match="X must hold at least two series"):
+        transformer.reconstruction_metrics(X[:1])
+    assert transformer.reconstruction_metrics(X[:2])["contrast"] > 0
+
+
+def test__batch_size__one_and_only_the_contrast__says_so(panel, small):
+    X, _ = panel
+    told_apart = {**small, "mcc_weight": 0.0, "mrr_weight": 0.0, "contrast_weight": 1.0}
+    with pytest.raises(ValueError, match="'batch_size' parameter must be at least 2"):
+        TimeMAETransformer(**{**told_apart, "batch_size": 1}).fit(X)
+    random = TimeMAETransformer(**{**told_apart, "batch_size": 1, "max_epochs": 0})
+    assert np.isfinite(random.fit_transform(X).to_numpy()).all()
+
+
+def test__validation_fraction__nothing_to_predict_in_what_is_held_out__says_so(panel, small):
+    X, _ = panel
+    predicting = {**small, "mcc_weight": 1.0, "contrast_weight": 0.0, "window_length": 8}
+    short = X.copy()
+    short[1:, :, 8:] = np.nan  # all but one have a single window
+    with pytest.raises(ValueError, match="observations in two windows"):
+        TimeMAETransformer(**predicting, validation_fraction=0.5).fit(short)

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import Callback
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
@@ -93,6 +93,12 @@ def check_callbacks(callbacks: list | tuple | None) -> None:
             raise TypeError(
                 "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
                 f"pairs (name, callback). Got {callbacks!r} with {item!r} instead."
+            )
+        if isinstance(callback, (BatchScoring, EpochScoring)):
+            raise TypeError(
+                "The 'callbacks' parameter must hold no callback that scores predictions, which "
+                f"training does not keep ('train_loss' and 'valid_loss' are recorded). Got "
+                f"{callbacks!r} with {callback!r} instead."
             )
 
 

@@ -31,6 +31,7 @@ _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _FEW_LABELS, _MANY_LABELS = 200, 1000
 _AUTO_JITTER = 0.3
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
+_OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
 
 class TimeMAEClassifier(
@@ -51,7 +52,8 @@ class TimeMAEClassifier(
     fine_tune : {"auto", "all", "head", "random"}, default="auto"
         What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
         logistic regression on the embeddings of `transformer`; or encoder and head from random
-        weights without pre-training (FineZero+). "auto" takes "all", and "head" for fewer than
+        weights without pre-training (FineZero+), for a frozen `transformer` a copy of its
+        settings with new weights. "auto" takes "all", and "head" for fewer than
         200 labelled series, which can ruin an encoder: what follows on training is then unused.
     max_epochs : int, default=8
         Epochs of fine-tuning. With "head" this and the other settings of training are unused.
@@ -91,7 +93,9 @@ class TimeMAEClassifier(
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
     patience : int or None, default=10
         Of use with `validation_fraction`; None never stops early.
-    precision, callbacks, compile, device, random_state, verbose
+    callbacks : list of skorch callbacks, optional
+        Of fine-tuning; as in :class:`TimeMAETransformer`, whose pre-training takes its own.
+    precision, compile, device, random_state, verbose
         As in :class:`TimeMAETransformer`; they apply to fine-tuning, and to the transformer
         only if that is None. A `random_state` also seeds a transformer that has none.
 
@@ -215,8 +219,13 @@ class TimeMAEClassifier(
         """
         nested = any(name.startswith("transformer__") for name in params)
         if nested and params.get("transformer", self.transformer) is None:
-            params = {**params, "transformer": TimeMAETransformer()}
+            changed = {k: v for k, v in params.items() if k in _OF_DEFAULT_TRANSFORMER}
+            params = {**params, "transformer": self._default_transformer(**changed)}
         return super().set_params(**params)
+
+    def _default_transformer(self, **changed) -> TimeMAETransformer:
+        shared = {name: getattr(self, name) for name in _OF_DEFAULT_TRANSFORMER}
+        return TimeMAETransformer(**{**shared, **changed})
 
     # ------------------------------------------------------------------ the two contracts
 
@@ -384,6 +393,11 @@ class TimeMAEClassifier(
         """(n,) bool: where y is a class and not the mark of an unlabeled series."""
         if self.unlabeled is None:
             return np.ones(len(y), dtype=bool)
+        if isinstance(self.unlabeled, str) != (y.dtype.kind == "U"):  # it would mark nothing
+            raise TypeError(
+                f"The 'unlabeled' parameter must be of the type of the labels in y, which are like "
+                f"{y[0].item()!r}. Got {self.unlabeled!r} instead."
+            )
         labeled = y != self.unlabeled
         if not np.any(labeled):
             raise ValueError(f"Every label in y is {self.unlabeled!r}, which `unlabeled` names.")
@@ -418,13 +432,14 @@ class TimeMAEClassifier(
     def _fitted_transformer(self, panel: Panel, seed: int) -> TimeMAETransformer:
         """The transformer whose encoder is fine-tuned: given, pre-trained here, or random."""
         frozen = self._frozen_transformer()
-        if frozen is not None:
+        if frozen is not None and self.fine_tune_ != "random":
             return frozen
         if self.transformer is None:
-            transformer = TimeMAETransformer(device=self.device, verbose=self.verbose)
+            transformer = self._default_transformer()
         else:
-            _check_is_transformer(self.transformer, self.transformer)
-            transformer = clone(self.transformer)
+            given = self.transformer if frozen is None else frozen
+            _check_is_transformer(given, self.transformer)
+            transformer = clone(given)
         if transformer.random_state is None:
             transformer.set_params(random_state=seed)
         if self.fine_tune_ == "random":
@@ -472,6 +487,7 @@ class TimeMAEClassifier(
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
         """Positions and targets to train on and to hold out, stratified."""
+        n_labelled = len(train)
         try:
             train, valid, targets, valid_targets = train_test_split(
                 train,
@@ -480,9 +496,11 @@ class TimeMAEClassifier(
                 stratify=targets,
                 random_state=seed,
             )
+            if len(np.unique(targets)) < self.n_classes_:
+                raise ValueError("a class would have no series left to train on.")
         except ValueError as error:
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {len(train)} labelled series "
+                f"validation_fraction={self.validation_fraction} of {n_labelled} labelled series "
                 f"in {self.n_classes_} classes cannot be held out: {error}"
             ) from None
         return [train, valid, targets, valid_targets]

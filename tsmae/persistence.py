@@ -181,7 +181,7 @@ class SavedAsTensors:
             )
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
-        return _restore(description["estimator"], weights)
+        return _restore(description["estimator"], weights, cls)
 
     @classmethod
     def load_from_path(cls, serial):
@@ -222,6 +222,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         if isinstance(value, SavedAsTensors):
             if id(value) in seen:
                 return {"same": seen[id(value)]}
+            _part(type(value).__name__)
             seen[id(value)] = f"{prefix}{where}."
             return {"estimator": _describe(value, seen[id(value)], weights)}
         raise TypeError(
@@ -251,8 +252,8 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
     }
 
 
-def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
-    """The estimator that `_describe` described."""
+def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> Any:
+    """The estimator of class `cls` that `_describe` described."""
 
     restored: dict[str, Any] = {}
 
@@ -275,17 +276,13 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
             case {"frozen": inner}:
                 return FrozenEstimator(decode(inner))
             case {"estimator": inner}:
-                restored[inner["prefix"]] = _restore(inner, weights)
+                restored[inner["prefix"]] = _restore(inner, weights, _part(inner["class"]))
                 return restored[inner["prefix"]]
             case {"same": prefix}:
                 return restored[prefix]
         raise ValueError(f"unknown entry {value!r} in a saved estimator.")
 
-    import tsmae  # the estimators import this module
-
-    classes = (tsmae.TimeMAETransformer, tsmae.TimeMAEClassifier)
-    found = next(c for c in classes if c.__name__ == description["class"])
-    estimator = found(**{k: decode(value) for k, value in description["params"].items()})
+    estimator = cls(**{k: decode(value) for k, value in description["params"].items()})
     for name, value in description["fitted"].items():
         setattr(estimator, name, decode(value))
     estimator._is_fitted = description["is_fitted"]
@@ -299,3 +296,16 @@ def _restore(description: dict, weights: dict[str, torch.Tensor]) -> Any:
                 tensor.copy_(weights[description["prefix"] + name])
         estimator._to_device(estimator.device_)
     return estimator
+
+
+def _part(name: str) -> type:
+    """The class of an estimator inside another one: `load` can name only its own."""
+    import tsmae  # the estimators import this module
+
+    classes = {c.__name__: c for c in (tsmae.TimeMAETransformer, tsmae.TimeMAEClassifier)}
+    if name not in classes:
+        raise TypeError(
+            f"Inside another estimator only {list(classes)} can be saved without executable "
+            f"code, not a {name}. Use pickle or joblib."
+        )
+    return classes[name]

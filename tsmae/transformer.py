@@ -123,12 +123,14 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ``forward`` must take ``padding_mask`` (B, N), True at padding. In `transform` on a CPU
         several threads call it at a time.
     callbacks : list of skorch callbacks, optional
-        See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor.
+        See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor, and
+        with `validation_fraction` ``valid_loss``. Those that score predictions (EpochScoring,
+        BatchScoring) cannot be used: a pretext has none.
     compile : bool, default=False
         Whether :func:`torch.compile` the model for training. Pays on long fits only: it
         takes a minute or more on a CPU before the first step.
     device : str or torch.device, default="auto"
-        "cpu", "cuda", "cuda:1", "mps", …; "auto" takes CUDA, else MPS, else the CPU.
+        "cpu", "cuda", "cuda:1", "mps", …; "auto" takes CUDA, else the CPU. "mps" was not tested.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, masks, dropout and the order of series. Global generators are neither
         read nor changed.
@@ -494,6 +496,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"contrast_weight={config.contrast_weight} needs at least two series in X to tell "
                 "apart, where no other weight is positive. Got a single one."
             )
+        elif self.batch_size == 1:
+            raise ValueError(
+                "The 'batch_size' parameter must be at least 2, or 'auto': series are told apart "
+                "from others of their batch, the only objective here. Got 1."
+            )
 
     def _check_predictable(self, panel: Panel, window_length: int) -> None:
         if panel.n_windows(window_length).max() < 2:
@@ -541,7 +548,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     "leaves none to hold out, or none to train on."
                 )
             held_out, panel = panel[order[:n_held_out]], panel[order[n_held_out:]]
-            if not self.config_.predicts and min(len(panel), len(held_out)) < 2:
+            if self.config_.predicts:
+                self._check_predictable(panel, self.config_.window_length)
+                self._check_predictable(held_out, self.config_.window_length)
+            elif min(len(panel), len(held_out)) < 2:
                 raise ValueError(
                     f"validation_fraction={self.validation_fraction} leaves {len(panel)} series to "
                     f"train on and {len(held_out)} to hold out. Telling series apart, the only "
@@ -608,16 +618,22 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         dict of float
             ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``, ``hit_rate``, ``ndcg``
             (at 10), ``distinct_codewords`` and ``perplexity``, as in `history_`: 0 where an
-            objective has no weight.
+            objective has no weight. But the contrast is that of batches of 128 series at the
+            finest resolution: the more series, the harder it is to tell one from the others.
 
         Raises
         ------
         ValueError
-            If no series has two windows with observations.
+            If no series has two windows with observations, or X is a single series and telling
+            series apart the only objective.
         """
         panel = self._panel(X)
         if self.config_.predicts:
             self._check_predictable(panel, self.config_.window_length)
+        elif len(panel) < 2:
+            raise ValueError(
+                "X must hold at least two series to tell apart, the only objective here. Got one."
+            )
         return evaluate_pretext(self.model_, panel, self.device_)
 
     def _panel(self, X) -> Panel:

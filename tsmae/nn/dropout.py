@@ -24,6 +24,9 @@ def dropout(x: torch.Tensor, p: float, generator: torch.Generator | None) -> tor
         return x
     if torch.compiler.is_compiling():  # fused by the compiler, seeded by the training loop
         return F.dropout(x, p)
+    if x.device.type == "mps":  # draws no integers over the whole range
+        kept = torch.rand(x.shape, device=x.device, generator=generator) >= p
+        return x * kept.to(x.dtype) / (1 - p)
     dropped = max(1, round(p * _BYTE))
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
     # the whole range of int64, so that all eight bytes are uniform

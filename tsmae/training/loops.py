@@ -48,7 +48,7 @@ def pretrain(
     `train_stem=False` leaves the feature encoder as it is; see :func:`_train` and
     :class:`PretrainingNet` for the other settings. Returns the history, one dict an epoch.
     """
-    settings["callbacks"] = [("target_update", TargetUpdate), *settings["callbacks"]]
+    settings["callbacks"] = [("tsmae_target_update", TargetUpdate), *settings["callbacks"]]
     valid = None if held_out is None else PanelDataset(held_out)
     dataset = PanelDataset(panel)
     stem = model.backbone.feature_encoder.requires_grad_(train_stem)
@@ -100,10 +100,11 @@ def _train(
     batches = -(-len(dataset) // batch_size)
     steps = [*schedule(lr_schedule, lr, n_epochs * batches), *callbacks]
     if held_out is not None:
-        stop = EarlyStopping(patience=patience or n_epochs + 1, load_best=True, sink=_silent)
-        steps.append(("early_stopping", stop))
+        never = n_epochs + 1
+        stop = EarlyStopping(patience=patience or never, threshold=0, load_best=True, sink=_silent)
+        steps.append(("tsmae_early_stopping", stop))
     if verbose:
-        steps.append(("progress", ProgressBar(description)))
+        steps.append(("tsmae_progress", ProgressBar(description)))
     net = net_class(
         model,
         generator=new_generator(seed, device),
@@ -138,7 +139,7 @@ def evaluate_pretext(model: TimeMAE, panel: Panel, device: torch.device) -> dict
     return {
         name.removeprefix("valid_"): value
         for name, value in net.history[-1].items()
-        if name.startswith("valid_") and not name.endswith("batch_count")
+        if name.startswith("valid_") and not name.endswith(("_best", "_batch_count"))
     }
 
 

@@ -128,6 +128,8 @@ class PanelNet(NeuralNet):
         for name, value in self.summarize(totals, prefix).items():
             self.history.record(name, value)
         loss = self.history[-1, f"{prefix}_loss"]
+        so_far = self.history[:, f"{prefix}_loss"]
+        self.history.record(f"{prefix}_loss_best", loss < min(so_far[:-1], default=math.inf))
         if not math.isfinite(loss):
             raise ValueError(
                 f"Training diverged: the loss of epoch {len(self.history)} is {loss}. A smaller "
@@ -211,13 +213,21 @@ class FineTuningNet(PanelNet):
         if self.module_.training:
             noise, smoothing, jitter = self.generator, self.label_smoothing, self.jitter
         logits = self.module_(batch.x, batch.complete, noise, jitter)
-        loss = F.cross_entropy(logits, batch.y, self.class_weight, label_smoothing=smoothing)
+        loss = F.cross_entropy(
+            logits, batch.y, self.class_weight, reduction="sum", label_smoothing=smoothing
+        )
+        if self.class_weight is None:
+            loss = loss / len(batch)
+        else:  # a batch may hold nothing but classes of weight 0
+            tiny = torch.finfo(torch.float32).tiny
+            loss = loss / self.class_weight[batch.y].sum().clamp_min(tiny)
         hits = (logits.argmax(1) == batch.y).float().mean()
         return {"loss": loss, "accuracy": hits, "weight": len(batch)}
 
 
 def codebook_use(counts: torch.Tensor, prefix: str) -> dict[str, float]:
     """Distinct codewords and perplexity of counts (G, K), means over the codebooks."""
+    counts = counts.cpu()  # MPS has no float64
     share = counts.double() / counts.sum(-1, keepdim=True).clamp_min(1)
     entropy = -torch.xlogy(share, share).sum(-1)
     perplexity = entropy.exp() * counts.any(-1)  # 0 where no codeword was a target
@@ -235,4 +245,4 @@ def schedule(name: str | None, lr: float, n_steps: int) -> list[tuple[str, LRSch
         policy = LRScheduler(OneCycleLR, step_every="batch", max_lr=lr, total_steps=n_steps + 1)
     else:
         policy = LRScheduler(CosineAnnealingLR, step_every="batch", T_max=n_steps)
-    return [("lr_schedule", policy)]
+    return [("tsmae_lr_schedule", policy)]

@@ -24,6 +24,7 @@ BUNDLED = (
     "OSULeaf", "PLAID",
 )  # fmt: skip
 
+_OTHER_IN_SKTIME = ("Epilepsy",)  # there: movements of the UEA archive; here: UCI's seizures
 _HAR_FOLDER = "UCI HAR Dataset"
 _HAR_CHANNELS = tuple(
     f"{sensor}_{axis}" for sensor in ("body_acc", "body_gyro", "total_acc") for axis in "xyz"
@@ -115,6 +116,11 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
         if name == "HAR":
             for folder in sorted(Path(data_dir).rglob(_HAR_FOLDER)):
                 return load_uci_har(folder)
+    if name in _OTHER_IN_SKTIME:
+        raise FileNotFoundError(
+            f"Data set {name!r}: no {name}.npz in the data folder (--data-dir or TSMAE_DATA), and "
+            "sktime's set of that name is another one."
+        )
     return _load_sktime(name)
 
 

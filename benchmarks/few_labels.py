@@ -45,6 +45,7 @@ def report(results: pd.DataFrame, options) -> str:
             "are pre-trained on all training series without labels, at the library's defaults, "
             "except that FineAll trains all weights also below 200 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
+            "MiniRocket sees the labelled series alone. "
             "The probe's penalty suits the number of labels; `LogisticRegression()` has "
             "scikit-learn's defaults, as in a pipeline that nobody tuned.",
             markdown(summary(results, ["dataset", "method"], "labels")),

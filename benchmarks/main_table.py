@@ -84,7 +84,8 @@ def _phonemes(options) -> str:
         return ""
     return (
         f"{_PHONEMES} is not part of the data at hand. With a network, "
-        f"`python -m benchmarks.main_table --datasets {' '.join([*data.PAPER, _PHONEMES])}` "
+        "`python -m benchmarks.main_table --data-dir DATA "
+        f"--datasets {' '.join([*data.PAPER, _PHONEMES])}` "
         "downloads it through sktime and fills its column."
     )
 

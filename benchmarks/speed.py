@@ -79,7 +79,8 @@ def _profile(cell: Cell) -> dict:
     """The operations that take the most of a training epoch's own CPU time."""
     X = _panel(cell)
     transformer = build(
-        {**cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1}, cell.seed
+        {**_OF_LARGE_PANELS, **cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1},
+        cell.seed,
     )
     transformer.fit(X)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:

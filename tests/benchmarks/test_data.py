@@ -38,6 +38,12 @@ def test__load__bundled_of_unequal_length__nan_after_the_end(monkeypatch):
     assert not np.isnan(dataset.X_train[0, :, : lengths[0]]).any()
 
 
+def test__load__epilepsy__not_sktimes_set_of_that_name(data_dir, monkeypatch):
+    monkeypatch.setattr(data, "load_UCR_UEA_dataset", lambda *args, **kwargs: pytest.fail("asked"))
+    with pytest.raises(FileNotFoundError, match=r"'Epilepsy'.*sktime's set .* is another one"):
+        data.load("Epilepsy", data_dir)
+
+
 def test__load__unknown_without_network__error_says_where_it_looked(data_dir, monkeypatch):
     def refuse(*args, **kwargs):
         raise ConnectionError("no network")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import build, dataset_of, linear_probe, settings
+from benchmarks.protocols import Clock, dataset_of, encoder, linear_probe, settings
 from benchmarks.reports import markdown, spread
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the data set's length, in fit and in predict
 _FITTED = (1 / 4, 1 / 2, 1.0)  # up to four times as long in predict as in fit
-_EPOCHS = {"FineZero": 0, "FineLast": 8}
 
 
 def cells(options) -> list[Cell]:
@@ -21,7 +18,7 @@ def cells(options) -> list[Cell]:
         Cell(dataset, method, seed, {**settings(), "fitted": share}, f"{share:.0%} in fit")
         for dataset in options.datasets
         for share in _FITTED
-        for method in _EPOCHS
+        for method in ("FineZero", "FineLast")
         for seed in options.seeds
     ]
 
@@ -31,18 +28,17 @@ def measure(cell: Cell) -> dict:
     dataset = dataset_of(cell)
     n_points = dataset.X_train.shape[2]
     X, y = dataset.X_train[:, :, : round(cell.settings["fitted"] * n_points)], dataset.y_train
-    start = time.process_time()
-    epochs = min(_EPOCHS[cell.method], cell.settings["transformer"].get("max_epochs", 8))
-    encoder = build({**cell.settings["transformer"], "max_epochs": epochs}, cell.seed).fit(X)
-    embeddings = encoder.transform(X).to_numpy()
-    probe = linear_probe(*embeddings.shape, None, y).fit(embeddings, y)
-    result = {}
-    for share in _SHARES:
-        part = dataset.X_test[:, :, : round(share * n_points)]
-        result[f"{share:.3g}"] = 100 * probe.score(
-            encoder.transform(part).to_numpy(), dataset.y_test
-        )
-    return {"by_length": result, "cpu_seconds": time.process_time() - start}
+    transformer, cost = encoder(cell, X)
+    by_length = {}
+    with Clock() as clock:
+        embeddings = transformer.transform(X)
+        probe = linear_probe(*embeddings.shape, None, y).fit(embeddings, y)
+        for share in _SHARES:
+            part = dataset.X_test[:, :, : round(share * n_points)]
+            accuracy = probe.score(transformer.transform(part), dataset.y_test)
+            by_length[f"{share:.3g}"] = 100 * accuracy
+    seconds = cost["pretrain_cpu_seconds"] + clock.cpu
+    return {**cost, "by_length": by_length, "cpu_seconds": seconds}
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -64,8 +60,8 @@ def report(results: pd.DataFrame, options) -> str:
     return "\n\n".join(
         [
             "Accuracy in % of a linear probe that was fitted on series of one length, on series "
-            "cut to another; the encoder was pre-trained on the length in fit "
-            f"({_EPOCHS['FineLast']} epochs) or not at all (FineZero). Longer series stretch the "
+            "cut to another; the encoder was pre-trained on series of the length in "
+            "fit, or not at all (FineZero), at the library's defaults. Longer series stretch the "
             "learned positions over their length.",
             markdown(pd.DataFrame(rows)),
         ]

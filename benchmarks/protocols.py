@@ -227,34 +227,35 @@ def _random(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransfor
     return transformer, {"pretrain_cpu_seconds": round(clock.cpu, 3)}
 
 
+def encoder(cell: Cell, X: np.ndarray) -> tuple[TimeMAETransformer, dict]:
+    """The transformer of a cell, fitted to X: pre-trained, or untrained if its method says so.
+
+    Returns
+    -------
+    transformer, cost
+        As :func:`pretrained`.
+    """
+    fit = _random if cell.method in UNTRAINED else pretrained
+    return fit(_transformer(cell), X, cell.seed)
+
+
 # ------------------------------------------------------------------ protocols
 
 
-def fine_zero(cell: Cell) -> dict:
-    """FineZero: a linear probe on a random encoder."""
-    return _linear_probe(cell, _random)
+def probed(cell: Cell) -> dict:
+    """FineZero and FineLast: a linear probe on the untrained and on the pre-trained encoder."""
+    return _linear_probe(cell)
 
 
-def fine_last(cell: Cell) -> dict:
-    """FineLast: a linear probe on the pre-trained encoder."""
-    return _linear_probe(cell, pretrained)
-
-
-def fine_last_plain(cell: Cell) -> dict:
+def plainly_probed(cell: Cell) -> dict:
     """FineLast as in a pipeline: `LogisticRegression()` on what `transform` gives."""
-    return _linear_probe(cell.with_settings(probe="plain"), pretrained)
+    return _linear_probe(cell.with_settings(probe="plain"))
 
 
-def fine_zero_plus(cell: Cell) -> dict:
-    """FineZero+: a random encoder, all of it trained on labels."""
+def fine_tuned(cell: Cell) -> dict:
+    """FineZero+ and FineAll: all of the untrained or pre-trained encoder, trained on labels."""
     dataset = dataset_of(cell)
-    return _fine_tune(cell, dataset, *_random(_transformer(cell), dataset.X_train, cell.seed))
-
-
-def fine_all(cell: Cell) -> dict:
-    """FineAll: the pre-trained encoder, all of it trained on labels."""
-    dataset = dataset_of(cell)
-    return _fine_tune(cell, dataset, *pretrained(_transformer(cell), dataset.X_train, cell.seed))
+    return _fine_tune(cell, dataset, *encoder(cell, dataset.X_train))
 
 
 def transfer(cell: Cell) -> dict:
@@ -314,9 +315,9 @@ def linear_probe(
     return make_pipeline(*steps, classifier)
 
 
-def _linear_probe(cell: Cell, encode: Callable) -> dict:
+def _linear_probe(cell: Cell) -> dict:
     dataset = dataset_of(cell)
-    transformer, cost = encode(_transformer(cell), dataset.X_train, cell.seed)
+    transformer, cost = encoder(cell, dataset.X_train)
     rows = labelled(cell, dataset)
     y = dataset.y_train[rows]
     groups = None if dataset.groups_train is None else dataset.groups_train[rows]
@@ -457,11 +458,11 @@ class _RocketRidge:
 
 
 METHODS: dict[str, Callable[[Cell], dict]] = {
-    "FineZero": fine_zero,
-    "FineZero+": fine_zero_plus,
-    "FineLast": fine_last,
-    "FineLast, LogisticRegression()": fine_last_plain,
-    "FineAll": fine_all,
+    "FineZero": probed,
+    "FineZero+": fine_tuned,
+    "FineLast": probed,
+    "FineLast, LogisticRegression()": plainly_probed,
+    "FineAll": fine_tuned,
     "Transfer": transfer,
     "MiniRocket + ridge": mini_rocket,
     "MultiRocket + ridge": multi_rocket,

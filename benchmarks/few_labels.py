@@ -20,15 +20,21 @@ METHODS = (
     "FineAll",
     "MiniRocket + ridge",
 )
+SELF_TRAINED = (  # from all labels they would be the methods above
+    "FineZero, self-training",
+    "FineLast, self-training",
+    "MiniRocket, self-training",
+)
 
 
 def cells(options) -> list[Cell]:
     return [
         Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
-        for method in METHODS
+        for method in METHODS + SELF_TRAINED
         for fraction in FRACTIONS
         for seed in options.seeds
+        if fraction < 1 or method in METHODS
     ]
 
 
@@ -45,9 +51,12 @@ def report(results: pd.DataFrame, options) -> str:
             "are pre-trained on all training series without labels, at the library's defaults, "
             "except that FineAll trains all weights also below 200 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
-            "MiniRocket sees the labelled series alone. "
+            "MiniRocket + ridge sees the labelled series alone. "
             "The probe's penalty suits the number of labels; `LogisticRegression()` has "
-            "scikit-learn's defaults, as in a pipeline that nobody tuned.",
+            "scikit-learn's defaults, as in a pipeline that nobody tuned. Self-training is "
+            "`SelfTrainingClassifier(LogisticRegression())` with scikit-learn's defaults, which "
+            "sees all training series, most of them without a label; MiniRocket's features are "
+            "then those of all training series, standardised and as long as embeddings.",
             markdown(summary(results, ["dataset", "method"], "labels")),
             "Macro F1 in %:",
             markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),

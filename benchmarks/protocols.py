@@ -26,7 +26,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 import tsmae
 from benchmarks import data
@@ -35,6 +36,7 @@ from benchmarks.damage import damage, repair
 from benchmarks.encoders import ENCODERS, Transferred
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae import probe as probes
+from tsmae.transformer import EMBEDDING_LENGTH
 
 ENCODER_FOLDER = "TSMAE_BENCH_ENCODERS"  # environment variable: where encoders are kept
 
@@ -252,6 +254,31 @@ def plainly_probed(cell: Cell) -> dict:
     return _linear_probe(cell.with_settings(probe="plain"))
 
 
+def self_trained(cell: Cell) -> dict:
+    """FineZero and FineLast with scikit-learn's self-training, as in a pipeline.
+
+    What the classifier is sure of among the series without a label becomes one, in rounds.
+    """
+    dataset = dataset_of(cell)
+    transformer, cost = encoder(cell, dataset.X_train)
+    rows = labelled(cell, dataset)
+    classes, marks = _marked(dataset, rows)
+    with Clock() as fitting:
+        classifier = SelfTrainingClassifier(LogisticRegression())
+        classifier.fit(transformer.transform(dataset.X_train), marks)
+    with Clock() as predicting:
+        predicted = classes[classifier.predict(transformer.transform(dataset.X_test))]
+    return _result(dataset, rows, predicted, cost, fitting, predicting)
+
+
+def _marked(dataset: data.Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, and for each training series its index among them, -1 but for `rows`."""
+    classes, targets = np.unique(dataset.y_train, return_inverse=True)
+    marks = np.full(len(targets), -1)
+    marks[rows] = targets[rows]
+    return classes, marks
+
+
 def fine_tuned(cell: Cell) -> dict:
     """FineZero+ and FineAll: all of the untrained or pre-trained encoder, trained on labels."""
     dataset = dataset_of(cell)
@@ -391,22 +418,28 @@ def _rectangular(X: np.ndarray, n_points: int) -> tuple[np.ndarray, str]:
     return data.resample(X, n_points), f"interpolated linearly to {n_points} points"
 
 
-def _peer(cell: Cell, classifier) -> dict:
+def _peer(cell: Cell, classifier, sees_unlabelled: bool = False) -> dict:
     dataset = dataset_of(cell)
     n_points = max(dataset.X_train.shape[2], _ROCKET_POINTS)
     if cell.method == "1-NN DTW":
         _skip_if_slow(dataset)
     rows = labelled(cell, dataset)
-    X, peer_input = _rectangular(dataset.X_train[rows], n_points)
+    if sees_unlabelled:
+        given = slice(None)
+        classes, y = _marked(dataset, rows)
+    else:
+        given = rows
+        classes, y = np.unique(dataset.y_train[rows], return_inverse=True)
+    X, peer_input = _rectangular(dataset.X_train[given], n_points)
     X_test = _rectangular(dataset.X_test, n_points)[0]
     # compiling is not the method's cost
     few = X[np.arange(8) % len(X)]
     classifier.fit(few, np.arange(8) % 2)
     classifier.predict(few)
     with Clock() as fitting:
-        classifier.fit(X, dataset.y_train[rows])
+        classifier.fit(X, y)
     with Clock() as predicting:
-        predicted = classifier.predict(X_test)
+        predicted = classes[classifier.predict(X_test)]
     return {
         **_result(dataset, rows, predicted, {}, fitting, predicting),
         "peer_input": peer_input,
@@ -424,14 +457,35 @@ def mini_rocket(cell: Cell) -> dict:
     """MiniRocket (10,000 kernels) and ridge, of sktime and scikit-learn."""
     from sktime.transformations.rocket import MiniRocketMultivariate
 
-    return _peer(cell, _RocketRidge(MiniRocketMultivariate(random_state=cell.seed)))
+    return _peer(cell, _Rocket(MiniRocketMultivariate(random_state=cell.seed), _ridge()))
+
+
+def mini_rocket_self_trained(cell: Cell) -> dict:
+    """MiniRocket on all series, then the self-training that embeddings get, at their size."""
+    from sktime.transformations.rocket import MiniRocketMultivariate
+
+    classifier = make_pipeline(
+        StandardScaler(),
+        FunctionTransformer(_resized),
+        SelfTrainingClassifier(LogisticRegression()),
+    )
+    rocket = _Rocket(MiniRocketMultivariate(random_state=cell.seed), classifier)
+    return _peer(cell, rocket, sees_unlabelled=True)
+
+
+def _resized(X: np.ndarray) -> np.ndarray:
+    return X * (EMBEDDING_LENGTH / X.shape[1] ** 0.5)
 
 
 def multi_rocket(cell: Cell) -> dict:
     """MultiRocket (50,000 features) and ridge, of sktime and scikit-learn."""
     from sktime.transformations.rocket import MultiRocketMultivariate
 
-    return _peer(cell, _RocketRidge(MultiRocketMultivariate(random_state=cell.seed)))
+    return _peer(cell, _Rocket(MultiRocketMultivariate(random_state=cell.seed), _ridge()))
+
+
+def _ridge():
+    return make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_RIDGE_ALPHAS))
 
 
 def nearest_neighbour(cell: Cell) -> dict:
@@ -441,20 +495,20 @@ def nearest_neighbour(cell: Cell) -> dict:
     return _peer(cell, KNeighborsTimeSeriesClassifier(n_neighbors=1, distance="dtw"))
 
 
-class _RocketRidge:
-    """A sktime transformer and ridge; scikit-learn's pipeline cannot hold sktime's estimators."""
+class _Rocket:
+    """A sktime transformer and a classifier; scikit-learn's pipeline cannot hold the first."""
 
-    def __init__(self, transformer):
+    def __init__(self, transformer, classifier):
         self.transformer = transformer
-        self.ridge = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=_RIDGE_ALPHAS))
+        self.classifier = classifier
 
     def fit(self, X, y):
         X = X.astype(np.float64)  # sktime's MultiRocket takes nothing else
-        self.ridge.fit(self.transformer.fit(X).transform(X).to_numpy(), y)
+        self.classifier.fit(self.transformer.fit(X).transform(X).to_numpy(), y)
         return self
 
     def predict(self, X):
-        return self.ridge.predict(self.transformer.transform(X.astype(np.float64)).to_numpy())
+        return self.classifier.predict(self.transformer.transform(X.astype(np.float64)).to_numpy())
 
 
 METHODS: dict[str, Callable[[Cell], dict]] = {
@@ -463,11 +517,16 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "FineLast": probed,
     "FineLast, LogisticRegression()": plainly_probed,
     "FineAll": fine_tuned,
+    "FineZero, self-training": self_trained,
+    "FineLast, self-training": self_trained,
     "Transfer": transfer,
     "MiniRocket + ridge": mini_rocket,
+    "MiniRocket, self-training": mini_rocket_self_trained,
     "MultiRocket + ridge": multi_rocket,
     "1-NN DTW": nearest_neighbour,
 }
-UNTRAINED = {"FineZero", "FineZero+"}
+UNTRAINED = {"FineZero", "FineZero+", "FineZero, self-training"}
 FINE_TUNED = {"FineZero+", "FineAll", "Transfer"}
-PEERS = {"MiniRocket + ridge", "MultiRocket + ridge", "1-NN DTW"}
+PEERS = {
+    "MiniRocket + ridge", "MiniRocket, self-training", "MultiRocket + ridge", "1-NN DTW",
+}  # fmt: skip

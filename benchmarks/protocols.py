@@ -104,6 +104,7 @@ def measure(cell: Cell) -> dict:
     """Run a cell: see :data:`METHODS`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "y contains no unlabeled samples")  # of warming up
         return METHODS[cell.method](cell)
 
 

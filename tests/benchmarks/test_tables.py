@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from benchmarks import (
     ablations,
@@ -415,6 +416,51 @@ def test__fine_last_plain__is_the_pipeline_as_users_write_it(options):
     pipeline = Pipeline(steps).fit(dataset.X_train, dataset.y_train)
     assert found == pytest.approx(100 * pipeline.score(dataset.X_test, dataset.y_test), abs=1e-4)
     assert protocols.key(cell) != protocols.key(cell._replace(method="FineLast"))
+
+
+def test__self_trained__is_the_pipeline_with_marked_series(options):
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    wanted = {**protocols.settings(**small), "labels": 0.5}
+    cell = Cell("HAR", "FineLast, self-training", 0, wanted)
+    found = protocols.measure(cell)
+    dataset = protocols.dataset_of(cell)
+    rows = protocols.labelled(cell, dataset)
+    classes, targets = np.unique(dataset.y_train, return_inverse=True)
+    marks = np.full(len(targets), -1)
+    marks[rows] = targets[rows]
+    assert (marks == -1).any()
+    classifier = SelfTrainingClassifier(LogisticRegression())
+    pipeline = Pipeline([("mae", TimeMAETransformer(**small, random_state=0)), ("st", classifier)])
+    predicted = classes[pipeline.fit(dataset.X_train, marks).predict(dataset.X_test)]
+    accuracy = 100 * np.mean(predicted == dataset.y_test)
+    assert found["accuracy"] == pytest.approx(accuracy, abs=1e-4)
+    assert found["n_labelled"] == len(rows)
+    untrained = cell._replace(method="FineZero, self-training")
+    longer = untrained.with_settings(transformer={**small, "max_epochs": 9})
+    assert protocols.key(untrained) == protocols.key(longer) != protocols.key(cell)
+
+
+def test__mini_rocket_self_trained__sees_series_without_labels(options, monkeypatch):
+    seen = []
+
+    class Marks(SelfTrainingClassifier):
+        def fit(self, X, y):
+            seen.append((np.linalg.norm(X, axis=1), y))
+            return super().fit(X, y)
+
+    monkeypatch.setattr(protocols, "SelfTrainingClassifier", Marks)
+    cell = Cell("HAR", "MiniRocket, self-training", 0, {"labels": 0.5})
+    result = protocols.measure(cell)
+    lengths, marks = seen[-1]
+    assert len(marks) == result["n_train"] and (marks == -1).sum() > 0
+    assert (marks >= 0).sum() == result["n_labelled"]
+    assert np.mean(lengths**2) == pytest.approx(100, rel=0.15)
+
+
+def test__few_labels__self_training__not_from_all_labels(options):
+    wanted = few_labels.cells(cli.parse(few_labels.TABLE, options))
+    shares = {(c.method in few_labels.SELF_TRAINED, c.settings["labels"]) for c in wanted}
+    assert (True, 0.5) in shares and (True, 1.0) not in shares and (False, 1.0) in shares
 
 
 def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):

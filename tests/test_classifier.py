@@ -1,9 +1,13 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import linear_probe
@@ -127,7 +131,7 @@ def test__transformer_unfitted__is_cloned_and_pretrained(panel, small):
     assert classifier.transformer_.n_epochs_ == 1
 
 
-def test__unlabeled__take_part_in_pretraining_only(panel, small):
+def test__unlabeled__take_part_in_pretraining__mark_does_not_matter(panel, small):
     X, y = panel
     marked = y.copy()
     marked[::3] = -1
@@ -140,10 +144,76 @@ def test__unlabeled__take_part_in_pretraining_only(panel, small):
     on_part = build(small, fine_tune="head").fit(X[marked >= 0], y[marked >= 0]).transformer_
     assert all(map(torch.equal, weights_of(on_all), weights_of(classifier.transformer_)))
     assert not all(map(torch.equal, weights_of(on_part), weights_of(classifier.transformer_)))
-    # the head is fitted on the labelled part alone: other values of unlabeled series' labels
-    # cannot matter, those of labelled ones do
     other = build(small, unlabeled=-7, fine_tune="head").fit(X, np.where(marked < 0, -7, marked))
     np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
+
+
+def few(panel, small):
+    """A panel with a third of its labels, and a fitted transformer to be used as it is."""
+    X, y = panel
+    marked = np.where(np.arange(24) % 3 == 0, y, -1)
+    return X, marked, FrozenEstimator(TimeMAETransformer(**small).fit(X))
+
+
+def test__self_training__of_head__equals_that_of_sklearn(panel, small):
+    X, marked, frozen = few(panel, small)
+    head = {"fine_tune": "head", "unlabeled": -1, "self_training": 0.6, "random_state": 0}
+    classifier = TimeMAEClassifier(frozen, **head).fit(X, marked)
+    embedding = frozen.estimator.transform(X)
+    expected = SelfTrainingClassifier(LogisticRegression(max_iter=1000), threshold=0.6)
+    transduced = expected.fit(embedding, marked).transduction_
+    assert classifier.n_self_trained_ == (transduced >= 0).sum() - (marked >= 0).sum() > 0
+    sure = TimeMAEClassifier(frozen, fine_tune="head", random_state=0)
+    sure.fit(X[transduced >= 0], transduced[transduced >= 0])
+    # other order of the series, other rounding
+    np.testing.assert_allclose(classifier.predict_proba(X), sure.predict_proba(X), atol=2e-3)
+    copy = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(copy.predict_proba(X), classifier.predict_proba(X))
+
+
+@pytest.mark.parametrize("fine_tune", ["head", "all"])
+def test__self_training__none__learns_from_given_labels_alone(panel, small, fine_tune):
+    X, marked, frozen = few(panel, small)
+    settings = {"fine_tune": fine_tune, "max_epochs": 2, "random_state": 0}
+    given = marked >= 0
+    alone = TimeMAEClassifier(frozen, **settings, unlabeled=-1, self_training=None)
+    alone.fit(X, marked)
+    assert alone.n_self_trained_ == 0
+    with_sure = TimeMAEClassifier(frozen, **settings, unlabeled=-1, self_training=0.55)
+    with_sure.fit(X, marked)
+    assert 0 < with_sure.n_self_trained_ <= (~given).sum()
+    assert not np.array_equal(alone.predict_proba(X), with_sure.predict_proba(X))
+    if fine_tune == "head":  # the readout of "all" is standardised on the whole panel
+        part = TimeMAEClassifier(frozen, **settings).fit(X[given], marked[given])
+        np.testing.assert_array_equal(part.predict_proba(X), alone.predict_proba(X))
+
+
+def test__self_training__spares_held_out_series_and_asks_a_sample(panel, small, monkeypatch):
+    X, marked, frozen = few(panel, small)
+    asked = []
+
+    class Asked(SelfTrainingClassifier):
+        def fit(self, X, y):
+            asked.append(y)
+            return super().fit(X, y)
+
+    monkeypatch.setattr("tsmae.classifier.SelfTrainingClassifier", Asked)
+    settings = {"unlabeled": -1, "self_training": 0.55, "max_epochs": 1, "random_state": 0}
+    classifier = TimeMAEClassifier(frozen, "all", validation_fraction=0.5, **settings)
+    classifier.fit(X, marked)
+    assert (asked[-1] >= 0).sum() == 4 and (asked[-1] == -1).sum() == 16
+    monkeypatch.setattr("tsmae.classifier._SELF_TRAINED_ON", 5)
+    classifier.set_params(validation_fraction=None).fit(X, marked)
+    assert (asked[-1] >= 0).sum() == 8 and (asked[-1] == -1).sum() == 5
+    assert classifier.n_self_trained_ <= 5
+
+
+def test__self_training__without_a_mark__says_so(panel, small):
+    X, y = panel
+    with pytest.raises(ValueError, match=r"'self_training'.*'unlabeled'.*Got self_training=0.75"):
+        build(small, self_training=0.75).fit(X, y)
+    everything = build(small, self_training=0.75, unlabeled=-1, max_epochs=1).fit(X, y)
+    assert everything.n_self_trained_ == 0
 
 
 def test__unlabeled__all_or_one_class_left(panel, small):

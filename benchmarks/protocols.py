@@ -45,6 +45,7 @@ _N_FOLDS = 3
 _FEW_SERIES = 4  # times fewer than features; a rotation of more costs more than it saves
 _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
 _DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
+_INCEPTION_VALUES = 40_000  # series times points; 100 epochs of more take over five CPU minutes
 _ROCKET_POINTS = 9  # length of a MiniRocket kernel
 _IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
 _EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
@@ -419,11 +420,11 @@ def _rectangular(X: np.ndarray, n_points: int) -> tuple[np.ndarray, str]:
     return data.resample(X, n_points), f"interpolated linearly to {n_points} points"
 
 
-def _peer(cell: Cell, classifier, sees_unlabelled: bool = False) -> dict:
+def _peer(cell: Cell, classifier, sees_unlabelled: bool = False, compiles: bool = True) -> dict:
     dataset = dataset_of(cell)
     n_points = max(dataset.X_train.shape[2], _ROCKET_POINTS)
-    if cell.method == "1-NN DTW":
-        _skip_if_slow(dataset)
+    if cell.method in _SLOW:
+        _SLOW[cell.method](dataset)
     rows = labelled(cell, dataset)
     if sees_unlabelled:
         given = slice(None)
@@ -433,10 +434,10 @@ def _peer(cell: Cell, classifier, sees_unlabelled: bool = False) -> dict:
         classes, y = np.unique(dataset.y_train[rows], return_inverse=True)
     X, peer_input = _rectangular(dataset.X_train[given], n_points)
     X_test = _rectangular(dataset.X_test, n_points)[0]
-    # compiling is not the method's cost
-    few = X[np.arange(8) % len(X)]
-    classifier.fit(few, np.arange(8) % 2)
-    classifier.predict(few)
+    if compiles:  # which is not the method's cost
+        few = X[np.arange(8) % len(X)]
+        classifier.fit(few, np.arange(8) % 2)
+        classifier.predict(few)
     with Clock() as fitting:
         classifier.fit(X, y)
     with Clock() as predicting:
@@ -447,11 +448,20 @@ def _peer(cell: Cell, classifier, sees_unlabelled: bool = False) -> dict:
     }
 
 
-def _skip_if_slow(dataset: data.Dataset) -> None:
+def _skip_slow_warping(dataset: data.Dataset) -> None:
     n_channels, n_points = dataset.X_train.shape[1:]
     n_operations = len(dataset.X_train) * len(dataset.X_test) * n_channels * n_points**2
     if n_operations > _DTW_OPERATIONS:
         raise Skipped(f"{n_operations:.0e} operations, more than {_DTW_OPERATIONS:.0e}")
+
+
+def _skip_slow_training(dataset: data.Dataset) -> None:
+    n_values = len(dataset.X_train) * dataset.X_train.shape[2]
+    if n_values > _INCEPTION_VALUES:
+        raise Skipped(f"{n_values} series times points, more than {_INCEPTION_VALUES}")
+
+
+_SLOW = {"1-NN DTW": _skip_slow_warping, "InceptionTime": _skip_slow_training}
 
 
 def mini_rocket(cell: Cell) -> dict:
@@ -496,6 +506,15 @@ def nearest_neighbour(cell: Cell) -> dict:
     return _peer(cell, KNeighborsTimeSeriesClassifier(n_neighbors=1, distance="dtw"))
 
 
+def inception_time(cell: Cell) -> dict:
+    """A single network of InceptionTime, of sktime on torch, after ``settings["epochs"]``."""
+    from sktime.classification.deep_learning import InceptionTimeClassifierTorch
+
+    n_epochs = cell.settings["epochs"]
+    network = InceptionTimeClassifierTorch(num_epochs=n_epochs, random_state=cell.seed)
+    return _peer(cell, network, compiles=False)
+
+
 class _Rocket:
     """A sktime transformer and a classifier; scikit-learn's pipeline cannot hold the first."""
 
@@ -525,9 +544,11 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "MiniRocket, self-training": mini_rocket_self_trained,
     "MultiRocket + ridge": multi_rocket,
     "1-NN DTW": nearest_neighbour,
+    "InceptionTime": inception_time,
 }
 UNTRAINED = {"FineZero", "FineZero+", "FineZero, self-training"}
 FINE_TUNED = {"FineZero+", "FineAll", "Transfer"}
 PEERS = {
     "MiniRocket + ridge", "MiniRocket, self-training", "MultiRocket + ridge", "1-NN DTW",
+    "InceptionTime",
 }  # fmt: skip

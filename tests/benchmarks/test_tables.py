@@ -29,7 +29,7 @@ from benchmarks import (
     timing,
     transfer,
 )  # fmt: skip
-from benchmarks.cells import NOT_RUN, Cell
+from benchmarks.cells import NOT_RUN, Cell, Skipped
 from benchmarks.encoders import ENCODERS
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 
@@ -455,6 +455,19 @@ def test__mini_rocket_self_trained__sees_series_without_labels(options, monkeypa
     assert len(marks) == result["n_train"] and (marks == -1).sum() > 0
     assert (marks >= 0).sum() == result["n_labelled"]
     assert np.mean(lengths**2) == pytest.approx(100, rel=0.15)
+
+
+def test__inception_time__learns_and_is_skipped_where_slow(options, monkeypatch):
+    cell = Cell("HAR", "InceptionTime", 0, {"epochs": 20})
+    result = protocols.measure(cell)
+    assert result["accuracy"] > 100 / result["n_classes"]
+    assert protocols.key(cell) != protocols.key(cell.with_settings(epochs=2))
+    wanted = archive.cells(cli.parse(archive.TABLE, options))
+    quick = [cli.adapted(c, cli.parse(archive.TABLE, options)) for c in wanted]
+    assert {c.settings.get("epochs") for c in quick} == {None, 2}
+    monkeypatch.setattr(protocols, "_INCEPTION_VALUES", 10)
+    with pytest.raises(Skipped, match="series times points, more than 10"):
+        protocols.measure(cell)
 
 
 def test__few_labels__self_training__not_from_all_labels(options):

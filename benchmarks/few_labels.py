@@ -68,20 +68,31 @@ def report(results: pd.DataFrame, options) -> str:
 
 
 def _curve(dataset: str, results: pd.DataFrame) -> plt.Figure:
-    figure, axes = plt.subplots(figsize=(5.5, 4))
+    """A colour for each encoder or peer, a line style for what is on top of it."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     fractions = [float(label.rstrip("%")) for label in results["labels"]]
     done = results.assign(fraction=fractions)[results["status"] == "ok"]
+    colours: dict[str, str] = {}
     for method, part in done.groupby("method", sort=False):
+        below, _, on_top = method.partition(", ")
+        below = below.removesuffix(" + ridge")
         accuracy = part.groupby("fraction")["accuracy"].agg(["mean", "std"]).fillna(0.0)
         axes.errorbar(
-            accuracy.index, accuracy["mean"], accuracy["std"], marker="o", capsize=3, label=method
+            accuracy.index,
+            accuracy["mean"],
+            accuracy["std"],
+            color=colours.setdefault(below, f"C{len(colours)}"),
+            linestyle={"self-training": "--", "LogisticRegression()": ":"}.get(on_top, "-"),
+            marker="o",
+            capsize=3,
+            label=method,
         )
     axes.set(xscale="log", xlabel="labels (%)", ylabel="accuracy (%)", title=dataset)
     ticks = [100 * fraction for fraction in FRACTIONS]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.grid(alpha=0.3)
     if len(done):
-        axes.legend()
+        figure.legend(loc="outside right upper")
     return figure
 
 

@@ -47,7 +47,10 @@ _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
 _DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
 _INCEPTION_VALUES = 40_000  # series times points; 100 epochs of more take over five CPU minutes
 _ROCKET_POINTS = 9  # length of a MiniRocket kernel
-_IRRELEVANT = {"random_state", "verbose", "device", "callbacks", "transformer"}
+_IRRELEVANT = {
+    "random_state", "verbose", "device", "callbacks", "transformer",
+    "self_training",  # without effect where no series is marked as unlabeled
+}  # fmt: skip
 _EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}

@@ -155,7 +155,7 @@ def few(panel, small):
     return X, marked, FrozenEstimator(TimeMAETransformer(**small).fit(X))
 
 
-def test__self_training__of_head__equals_that_of_sklearn(panel, small):
+def test__self_training__of_head__equals_that_of_sklearn(panel, small, tmp_path):
     X, marked, frozen = few(panel, small)
     head = {"fine_tune": "head", "unlabeled": -1, "self_training": 0.6, "random_state": 0}
     classifier = TimeMAEClassifier(frozen, **head).fit(X, marked)
@@ -167,8 +167,14 @@ def test__self_training__of_head__equals_that_of_sklearn(panel, small):
     sure.fit(X[transduced >= 0], transduced[transduced >= 0])
     # other order of the series, other rounding
     np.testing.assert_allclose(classifier.predict_proba(X), sure.predict_proba(X), atol=2e-3)
-    copy = pickle.loads(pickle.dumps(classifier))
-    np.testing.assert_array_equal(copy.predict_proba(X), classifier.predict_proba(X))
+    classifier.save(tmp_path / "model")
+    for copy in (
+        pickle.loads(pickle.dumps(classifier)),
+        TimeMAEClassifier.load(tmp_path / "model"),
+    ):
+        np.testing.assert_array_equal(copy.predict_proba(X), classifier.predict_proba(X))
+        assert copy.n_self_trained_ == classifier.n_self_trained_
+        assert copy.self_training == 0.6
 
 
 @pytest.mark.parametrize("fine_tune", ["head", "all"])

@@ -99,8 +99,7 @@ def key(cell: Cell) -> str:
     if cell.method not in PEERS:
         resolved["transformer"] = _defaults(TimeMAETransformer) | _transformer(cell)
     if cell.method in FINE_TUNED:
-        given = _EVERYTHING | cell.settings.get("classifier", {})
-        resolved["classifier"] = _defaults(TimeMAEClassifier) | given
+        resolved["classifier"] = _defaults(TimeMAEClassifier) | _classifier(cell)
     return digest([cell.dataset, cell.method, cell.seed, resolved])
 
 
@@ -150,6 +149,12 @@ def _transformer(cell: Cell) -> dict:
         of_the_encoder = {k: v for k, v in parameters.items() if k not in _OF_THE_PRETEXT}
         return {**of_the_encoder, "max_epochs": 0}
     return dict(parameters)
+
+
+def _classifier(cell: Cell) -> dict:
+    """The classifier's parameters that count for the cell's method."""
+    forced = {} if cell.method == "TimeMAEClassifier" else _EVERYTHING
+    return forced | cell.settings.get("classifier", {})
 
 
 def _defaults(estimator: type) -> dict:
@@ -285,7 +290,10 @@ def _marked(dataset: data.Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def fine_tuned(cell: Cell) -> dict:
-    """FineZero+ and FineAll: all of the untrained or pre-trained encoder, trained on labels."""
+    """FineZero+ and FineAll: all of the untrained or pre-trained encoder, trained on labels.
+
+    And TimeMAEClassifier as it is: below 200 labels it trains the head alone.
+    """
     dataset = dataset_of(cell)
     return _fine_tune(cell, dataset, *encoder(cell, dataset.X_train))
 
@@ -373,7 +381,7 @@ def _fine_tune(
     rows = labelled(cell, dataset)
     classifier = TimeMAEClassifier(
         FrozenEstimator(transformer),
-        **_EVERYTHING | _with_tuples(cell.settings.get("classifier", {})),
+        **_with_tuples(_classifier(cell)),
         random_state=cell.seed,
     )
     with Clock() as fitting:
@@ -540,6 +548,7 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "FineLast": probed,
     "FineLast, LogisticRegression()": plainly_probed,
     "FineAll": fine_tuned,
+    "TimeMAEClassifier": fine_tuned,
     "FineZero, self-training": self_trained,
     "FineLast, self-training": self_trained,
     "Transfer": transfer,
@@ -550,7 +559,7 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "InceptionTime": inception_time,
 }
 UNTRAINED = {"FineZero", "FineZero+", "FineZero, self-training"}
-FINE_TUNED = {"FineZero+", "FineAll", "Transfer"}
+FINE_TUNED = {"FineZero+", "FineAll", "TimeMAEClassifier", "Transfer"}
 PEERS = {
     "MiniRocket + ridge", "MiniRocket, self-training", "MultiRocket + ridge", "1-NN DTW",
     "InceptionTime",

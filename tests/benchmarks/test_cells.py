@@ -108,6 +108,10 @@ def test__key__differs_with_what_the_method_reads_and_nothing_else():
     assert key(base) == key(base._replace(settings=tuned))
     fine_all = base._replace(method="FineAll")
     assert key(fine_all) != key(fine_all._replace(settings=tuned))
+    everything = {**settings(), "classifier": {"fine_tune": "all"}}
+    assert key(fine_all) == key(fine_all._replace(settings=everything))
+    as_it_is = base._replace(method="TimeMAEClassifier")
+    assert key(as_it_is) != key(as_it_is._replace(settings=everything))
     sure = {**settings(), "classifier": {"self_training": 0.75}}
     assert key(fine_all) != key(fine_all._replace(settings=sure))
     peer = base._replace(method="MiniRocket + ridge")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import sys
 
+import numpy as np
 import pandas as pd
 
 from benchmarks import accuracy_per_second, archive, data, few_labels, main_table, ragged, speed
 from benchmarks.cells import NOT_RUN
 from benchmarks.cli import Table, cells_of, main, options_of, stored
-from benchmarks.reports import markdown, means
+from benchmarks.reports import markdown, means, spread
 
 _TABLES = (main_table, few_labels, archive, ragged, accuracy_per_second, speed)
 _NATIVE_LOSS = 2.0  # points that 30 % of missing values may cost
@@ -129,21 +130,24 @@ def _average(accuracy: pd.DataFrame, method: str) -> str:
 
 
 def _ragged(results: pd.DataFrame) -> list[tuple]:
-    handling = [settings["repair"] for settings in results["settings"]]
-    results = results.assign(handling=handling)
-    results = results[results["method"] == "FineLast"]
-    results = results.assign(panel=results["dataset"] + ", " + results["label"])
-    numbers = means(results, "panel", "handling")
+    results = ragged.panels(results[results["method"] == "FineLast"])
+    verdict = ragged.against_best_fix(results)
     rows = []
-    fixes = numbers.drop(columns="native").max(axis=1)
-    for panel in numbers.index:
-        native, best = numbers.loc[panel, "native"], fixes[panel]
-        if not panel.endswith("nothing missing"):
-            gain = native - best
-            rows.append(_row(f"{panel}: native - best fix, points", gain, 0.0))
-    whole = numbers["native"].get("HAR, nothing missing")
+    for panel in results["panel"].drop_duplicates():
+        if panel.endswith("nothing missing"):
+            continue
+        gains = verdict.loc[panel, "gains"] if panel in verdict.index else None
+        rows.append(
+            _row(
+                f"{panel}: native - best fix, points",
+                None if gains is None else float(np.mean(gains)), 0.0,
+                beside="" if gains is None else f"{spread(gains)} over seeds",
+            )
+        )  # fmt: skip
+    native = means(results, "panel", "handling")["native"]
+    whole = native.get("HAR, nothing missing")
     for kind in ("random", "blocks"):
-        holed = numbers["native"].get(f"HAR, 30% missing, {kind}")
+        holed = native.get(f"HAR, 30% missing, {kind}")
         loss = None if whole is None or holed is None else whole - holed
         rows.append(_row(f"HAR, 30% missing, {kind}: loss, points", loss, _NATIVE_LOSS, False))
     return rows

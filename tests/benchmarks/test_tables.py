@@ -171,6 +171,25 @@ def test__ragged__native_against_the_fixes(options, tmp_path, monkeypatch):
     assert "HAR, 30% missing, blocks" in text and "Ragged, unequal lengths" in text
 
 
+def test__ragged__best_fix__by_mean__differences_by_seed():
+    accuracy = {
+        ("native", 0): 90.0, ("native", 1): 94.0, ("truncate", 0): 91.0, ("truncate", 1): 91.0,
+        ("resample", 0): 89.0, ("resample", 1): 95.0,
+    }  # fmt: skip
+    rows = [
+        {"panel": "P", "handling": how, "seed": seed, "accuracy": value}
+        for (how, seed), value in accuracy.items()
+    ]
+    alone = [{"panel": "Q", "handling": "native", "seed": 0, "accuracy": 50.0}]
+    verdict = ragged.against_best_fix(pd.DataFrame(rows + alone))
+    assert verdict.index.tolist() == ["P"]
+    row = verdict.loc["P"]
+    assert (row["native"], row["fix"], row["fixed"]) == (92.0, "resample", 92.0)
+    assert row["gains"] == [1.0, -1.0]
+    nothing = ragged.against_best_fix(pd.DataFrame(rows).drop(columns="accuracy"))
+    assert len(nothing) == 0
+
+
 def test__timing__growth_with_each_size(options, tmp_path, monkeypatch):
     ranges = {"n": (8, 16), "T": (32, 64), "C": (1, 2), "d": (8, 16)}
     monkeypatch.setattr(timing, "_RANGES", {"quick": ranges})
@@ -292,7 +311,7 @@ def test__goals__tables_that_are_cut__are_read_cut_unless_told_otherwise():
         assert cuts == {expected}
         assert options.cut == (10 if argv else None)
         assert set(cli.stored(ragged.TABLE, options)["settings"].map(lambda s: s["cut"])) == cuts
-    assert cli.parse(ragged.TABLE, []).cut == 1500
+    assert cli.parse(ragged.TABLE, []).cut == ragged.TABLE.cut
 
 
 def test__goals__cells__are_those_that_the_rows_are_read_from():

@@ -72,6 +72,10 @@ def test__fine_tune_all__loss__falls(panel, small):
     assert classifier.n_epochs_ == len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
     assert classifier.score(X, y) == 1.0
+    wrong = np.where(np.arange(len(y)) < 1, y[::-1], y)
+    assert wrong[0] != y[0]
+    weights = np.where(np.arange(len(y)) < 1, 3.0, 1.0)
+    assert classifier.score(X, wrong, sample_weight=weights) == 1 - 3 / (len(y) + 2)
 
 
 @pytest.mark.parametrize("fine_tune", ["all", "random"])

@@ -311,6 +311,8 @@ class TimeMAEClassifier(
         """
         return super().predict_proba(self._read(X).values)
 
+    score = ClassifierMixin.score  # sktime's takes no sample_weight
+
     def transform(self, X):
         """Embeddings of the fine-tuned encoder, which the linear head sees.
 

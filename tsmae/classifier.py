@@ -59,9 +59,10 @@ class TimeMAEClassifier(
         logistic regression on the embeddings of `transformer`; or encoder and head from random
         weights without pre-training (FineZero+), for a frozen `transformer` a copy of its
         settings with new weights. "auto" takes "all", and "head" for fewer than
-        200 labelled series, which can ruin an encoder: what follows on training is then unused.
+        200 labelled series, which can ruin an encoder.
     max_epochs : int, default=8
-        Epochs of fine-tuning. With "head" this and the other settings of training are unused.
+        Epochs of fine-tuning. With "head" this and the other settings of training are unused, but
+        for `class_weight` and `self_training`.
     batch_size : int or "auto", default="auto"
         "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
         least 16.
@@ -81,8 +82,9 @@ class TimeMAEClassifier(
         this probability count as labelled from then on, in up to ten rounds
         (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); of more
         than 10 000 such series a random sample is asked. With thousands of them and five labels a
-        class or more it gained one to two points on one panel and nothing on two, with one label a
-        class it cost tens, hence the default, to learn from the given labels alone.
+        class or more it gained, on frozen embeddings, one to two points on one panel and nothing on
+        two; with one label a class it cost tens. Hence the default learns from the given labels
+        alone.
     pooling : str or tuple of str, default=("mean", "quarters")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
         transformer's. Maxima, deviations and autocorrelations make good fixed features, but an

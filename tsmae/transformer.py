@@ -82,8 +82,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     mrr_weight : float, default=0.0
         Weight of masked representation regression against the momentum target encoder. The
         paper has 5; off by default, since position alone explains most of its target and it
-        gained no more than seeds differ by (``benchmarks/results/ablations.md``). Without it
-        there is no target encoder.
+        gained nothing on average (``benchmarks/results/ablations.md``). Without it there is no
+        target encoder.
     mcc_weight : float or "auto", default="auto"
         Weight of masked codeword classification. "auto" takes 1, and 0 below 2000 series, where
         the codewords of neighbours are learned at the cost of what tells series apart.
@@ -404,8 +404,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         X : panel
             As in `fit`, with the same channels. Other lengths than in `fit` are taken: on
             series like HAR's, any stretch of which shows the class, a linear probe keeps its
-            accuracy up to four times the length, and falls off below half of it. Where the
-            shape of the whole series counts, a quarter cut off already costs much.
+            accuracy up to four times the length, loses two to four points at half of it, and more
+            below. Where the shape of the whole series counts, a quarter cut off already costs much.
         y : ignored
 
         Returns

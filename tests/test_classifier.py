@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -11,6 +12,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import linear_probe
+from tsmae.training.loops import embed
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 
@@ -364,8 +366,23 @@ def test__validation_fraction__a_class_without_training_series__says_so(panel, s
 def test__class_weight__batches_of_weight_zero_only__train_on(panel, small):
     X, y = panel
     classifier = build(small, class_weight={0: 0, 1: 1}, batch_size=1, max_epochs=2).fit(X, y)
-    assert np.isfinite([row["loss"] for row in classifier.history_]).all()
+    assert all(row["loss"] < 1 for row in classifier.history_)
     assert (classifier.predict(X) == 1).all()
+
+
+def test__class_weight__zero__the_class_adds_no_loss(panel, small):
+    X, y = panel
+    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "jitter": 0.0, **PLAIN}
+    settings |= {"class_weight": {0: 1.0, 1: 0.0}, "label_smoothing": 0.3, "batch_size": 24}
+    still = TimeMAETransformer(**{**small, "dropout": 0.0})
+    classifier = TimeMAEClassifier(still, fine_tune="all", average_probe=False, **settings)
+    classifier.fit(X, y)
+    logits = torch.log(torch.from_numpy(classifier.predict_proba(X[y == 0])))
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.zeros(12, dtype=torch.int64), torch.tensor([1.0, 0.0]).double(),
+        label_smoothing=0.3,
+    )  # fmt: skip
+    assert classifier.history_[0]["loss"] == pytest.approx(float(expected), rel=1e-3)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
@@ -395,3 +412,34 @@ def test__validation__a_loss_that_falls_by_little__does_not_stop(panel):
     losses = np.array([row["valid_loss"] for row in classifier.history_])
     gains = -np.diff(losses) / losses[:-1]
     assert len(losses) == 6 and (gains > 0).all() and gains.max() < 1e-4
+
+
+def test__transformer_pretrained_here__knows_the_names_of_the_channels(panel, small):
+    X, y = panel
+    frames = [pd.DataFrame(series.T, columns=["a", "b", "c"]) for series in X]
+    named = pd.concat(frames, keys=range(len(X)), names=["i", "t"])
+    classifier = build(small, fine_tune="head").fit(named, y)
+    assert classifier.transformer_.channel_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="same names in the same order"):
+        classifier.transformer_.transform(named[["b", "a", "c"]])
+    given = TimeMAETransformer(**small).fit(X)
+    build(small).set_params(transformer=FrozenEstimator(given), fine_tune="head").fit(named, y)
+    assert not hasattr(given, "channel_names_in_")
+
+
+def test__self_training__encoder_on_another_device__embeds_there(panel, small, monkeypatch):
+    X, y = panel
+    given = TimeMAETransformer(**small, device="cpu:0").fit(X)
+    used = []
+
+    def spy(encoder, panel, device):
+        used.append((encoder is given.series_encoder_, device))
+        return embed(encoder, panel, device)
+
+    monkeypatch.setattr("tsmae.classifier.embed", spy)
+    marked = np.where(np.arange(24) < 12, y, -1)
+    settings = {"unlabeled": -1, "self_training": 0.6, "device": "cpu", "fine_tune": "head"}
+    build(small).set_params(transformer=FrozenEstimator(given), **settings).fit(X, marked)
+    devices = {True: torch.device("cpu:0"), False: torch.device("cpu")}
+    assert used and all(device == devices[of_given] for of_given, device in used)
+    assert any(of_given for of_given, _ in used)

@@ -79,8 +79,9 @@ def test__classifier__one_class__predicts_it_and_has_no_embedding():
     estimator = classifier().fit(values(), ["a"] * 6)
     assert estimator.predict(values()).tolist() == ["a"] * 6
     assert_allclose(estimator.predict_proba(values()), np.ones((6, 1)))
-    with pytest.raises(ValueError, match="single class"):
-        estimator.transform(values())
+    for emits in (lambda: estimator.transform(values()), estimator.get_feature_names_out):
+        with pytest.raises(ValueError, match="single class"):
+            emits()
 
 
 def test__classifier__too_few_to_hold_out__fails_before_pretraining():

@@ -48,6 +48,12 @@ def test__plot_history__a_curve_for_each_metric(panel, small):
         plot_history([])
 
 
+def test__plot_history__reconstruction__has_a_curve(panel, small):
+    X, _ = panel
+    history = TimeMAETransformer(**{**small, "reconstruction_weight": 1.0}).fit(X).history_
+    assert "reconstruction" in [axes.get_title() for axes in plot_history(history).axes]
+
+
 def test__plot_history__contrast_alone__no_curve_of_codewords(panel):
     X, _ = panel
     history = TimeMAETransformer(d_model=8, n_heads=2, max_epochs=2, random_state=0).fit(X).history_

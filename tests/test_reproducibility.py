@@ -7,6 +7,7 @@ from threading import Thread, get_ident
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sktime.base
 import torch
@@ -328,3 +329,13 @@ def test__save__subclass__comes_back_or_says_so(tmp_path):
     with pytest.raises(TypeError, match="not a Derived"):
         inside.save(tmp_path / "inside")
     assert not list(tmp_path.glob("inside*"))
+
+
+def test__save__several_outputs__says_to_pickle(tmp_path):
+    y = pd.DataFrame({"a": LABELS, "b": np.asarray(LABELS)[::-1]})
+    estimator = classifier().fit(SERIES, y)
+    with pytest.raises(TypeError, match=r"of several outputs.*Use pickle"):
+        estimator.save(tmp_path / "several")
+    assert not list(tmp_path.iterdir())
+    copy = pickle.loads(pickle.dumps(estimator))
+    assert_array_equal(copy.predict(SERIES), estimator.predict(SERIES))

@@ -413,6 +413,13 @@ def test__reconstruction_metrics__one_series_and_only_the_contrast__says_so(pane
     assert transformer.reconstruction_metrics(X[:2])["contrast"] > 0
 
 
+def test__reconstruction_metrics__values_far_from_those_in_fit__says_so(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    with pytest.raises(ValueError, match=r"The loss on X is not finite. Its values, up to 1e\+30"):
+        transformer.reconstruction_metrics(np.full_like(X, 1e30))
+
+
 def test__batch_size__one_and_only_the_contrast__says_so(panel, small):
     X, _ = panel
     told_apart = {**small, "mcc_weight": 0.0, "mrr_weight": 0.0, "contrast_weight": 1.0}
@@ -427,5 +434,6 @@ def test__validation_fraction__nothing_to_predict_in_what_is_held_out__says_so(p
     predicting = {**small, "mcc_weight": 1.0, "contrast_weight": 0.0, "window_length": 8}
     short = X.copy()
     short[1:, :, 8:] = np.nan  # all but one have a single window
-    with pytest.raises(ValueError, match="observations in two windows"):
+    words = r"the (training|held-out) part of X under validation_fraction=0.5 must have"
+    with pytest.raises(ValueError, match=words):
         TimeMAETransformer(**predicting, validation_fraction=0.5).fit(short)

@@ -127,7 +127,8 @@ class TimeMAEClassifier(
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
     n_epochs_, n_channels_in_, series_length_, embedding_dim_, device_
-        As in :class:`TimeMAETransformer`.
+        As in :class:`TimeMAETransformer`. Where y held a single class or several outputs, of all
+        these only those of classes and input are set.
     model_ : tsmae.nn.SeriesClassifier
         The fine-tuned network, or with "head" the probe.
     probe_ : tsmae.nn.SeriesClassifier
@@ -328,13 +329,22 @@ class TimeMAEClassifier(
         pandas.DataFrame of shape (n, embedding_dim_), float32
         """
         read = self._read(X)
+        self._check_embeds()
+        embeddings = embed(self.model_.encoder, Panel.from_array(read.values), self.device_)
+        return embedding_frame(embeddings, read.instances)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
+        self.check_is_fitted()
+        self._check_embeds()
+        return super().get_feature_names_out(input_features)
+
+    def _check_embeds(self) -> None:
         if not hasattr(self, "model_"):
             raise ValueError(
                 "No encoder was trained that could embed X: in fit, y held a single class "
                 "or several outputs."
             )
-        embeddings = embed(self.model_.encoder, Panel.from_array(read.values), self.device_)
-        return embedding_frame(embeddings, read.instances)
 
     def _read(self, X) -> NamedPanel:
         self.check_is_fitted()
@@ -343,6 +353,12 @@ class TimeMAEClassifier(
         return read
 
     # ------------------------------------------------------------------ fit and predict
+
+    def _remember_input(self, read: NamedPanel) -> None:
+        super()._remember_input(read)
+        own = self.__dict__.get("transformer_", None)
+        if own is not None and own is not self._frozen_transformer() and read.channels is not None:
+            own.channel_names_in_ = self.channel_names_in_  # it was fitted on a plain array
 
     def _fit(self, X, y):
         self.device_ = resolve_device(self.device)
@@ -530,7 +546,8 @@ class TimeMAEClassifier(
         """Positions and targets to train on: the given ones, then those of sure predictions."""
         positions = np.concatenate([train, unlabeled])
         marks = np.concatenate([targets, np.full(len(unlabeled), -1)])
-        embeddings = embed(self.transformer_.series_encoder_, panel[positions], self.device_)
+        transformer = self.transformer_  # on a device of its own, if it was given
+        embeddings = embed(transformer.series_encoder_, panel[positions], transformer.device_)
         embeddings = StandardScaler(copy=False).fit_transform(embeddings)
         embeddings *= EMBEDDING_LENGTH / embeddings.shape[1] ** 0.5
         classifier = SelfTrainingClassifier(

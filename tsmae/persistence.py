@@ -117,6 +117,7 @@ class SavedAsTensors:
         TypeError
             If a parameter holds code or an object that JSON cannot express (an `encoder`,
             `callbacks`, a random generator): pickle such an estimator, or unset the parameter.
+            If it was fitted on several outputs: pickle it.
         """
         if path is None:
             return super().save(None, serialization_format)
@@ -231,6 +232,11 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
             f"{where} unset."
         )
 
+    if getattr(estimator, "_is_vectorized", False):
+        raise TypeError(
+            f"A {type(estimator).__name__} of several outputs, one estimator for each, cannot be "
+            "saved without executable code. Use pickle or joblib."
+        )
     seen: dict[int, str] = {}  # estimators that are a parameter and a fitted attribute
     params = estimator.get_params(deep=False)
     fitted = {

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CURVES = (
-    "loss", "mrr", "mcc", "contrast", "hit_rate", "ndcg", "distinct_codewords", "perplexity",
+    "loss", "mrr", "mcc", "reconstruction", "contrast", "hit_rate", "ndcg", "distinct_codewords",
+    "perplexity",
 )  # fmt: skip
 _MANY_CLASSES = 10
 

@@ -57,7 +57,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     Parameters
     ----------
     window_length : int or "auto", default="auto"
-        Time points of a window (sub-series) δ. A tail is padded, and the padding masked out.
+        Time points of a window (sub-series) δ. A tail is padded, and the padding masked out; a
+        tail of a single point, which has no shape, is left out.
         "auto" takes 8, and for series below 32 points a quarter of the longest one.
     d_model : int, default=128
         Width d of the representations; a multiple of `n_heads`.
@@ -70,7 +71,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
         On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
-        panels below 2000 series, whose random crops differ enough.
+        panels of 2 to 1999 series, whose random crops differ enough.
     mask_ratio : float in (0, 1), default=0.6
         Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
     n_codewords : int, default=192
@@ -85,7 +86,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         gained nothing on average (``benchmarks/results/ablations.md``). Without it there is no
         target encoder.
     mcc_weight : float or "auto", default="auto"
-        Weight of masked codeword classification. "auto" takes 1, and 0 below 2000 series, where
+        Weight of masked codeword classification. "auto" takes 1, and 0 on 2 to 1999 series, where
         the codewords of neighbours are learned at the cost of what tells series apart.
     label_smoothing : float in [0, 1), default=0.2
         Of the codeword classification.
@@ -158,7 +159,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     mrr_target : {"raw", "layer_norm"}, default="raw"
         Whether regression targets are layer-normalised.
     reconstruction_weight, spectral_weight : float, default=0.0
-        Weights of reconstructing hidden windows, and their amplitude spectra.
+        Weights of reconstructing hidden windows, and their amplitude spectra. Of a window with
+        gaps the observed points count, and the spectrum of the window as bridged.
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
         the other among those of the batch (SimCLR [2]_), at one of the `pooling_resolutions`, a
@@ -502,13 +504,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 "from others of their batch, the only objective here. Got 1."
             )
 
-    def _check_predictable(self, panel: Panel, window_length: int) -> None:
+    def _check_predictable(self, panel: Panel, window_length: int, which: str = "X") -> None:
         if panel.n_windows(window_length).max() < 2:
             raise ValueError(
-                "At least one series in X must have observations in two windows: one to predict, "
-                "and one to predict it from. The 'window_length' parameter must be below the "
-                f"length of the longest series in X. Got window_length={window_length} for "
-                f"series of up to {panel.n_points} time points."
+                f"At least one series in {which} must have observations in two windows: one to "
+                "predict, and one to predict it from; a single last point behind whole windows is "
+                f"none. The 'window_length' parameter must be smaller. Got window_length="
+                f"{window_length} for series of up to {panel.n_points} time points."
             )
 
     @property
@@ -549,8 +551,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 )
             held_out, panel = panel[order[:n_held_out]], panel[order[n_held_out:]]
             if self.config_.predicts:
-                self._check_predictable(panel, self.config_.window_length)
-                self._check_predictable(held_out, self.config_.window_length)
+                where = f"of X under validation_fraction={self.validation_fraction}"
+                length = self.config_.window_length
+                self._check_predictable(panel, length, f"the training part {where}")
+                self._check_predictable(held_out, length, f"the held-out part {where}")
             elif min(len(panel), len(held_out)) < 2:
                 raise ValueError(
                     f"validation_fraction={self.validation_fraction} leaves {len(panel)} series to "
@@ -591,7 +595,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Returns
         -------
         (n, N) int64 array
-            In 0 … n_codewords-1; -1 where a window holds no observation.
+            In 0 … n_codewords-1; -1 where a window holds no observation, or nothing but a
+            single last point behind whole windows.
         """
         panel = self._panel(X)
         if not (isinstance(codebook, Integral) and 0 <= codebook < self.config_.n_codebooks):

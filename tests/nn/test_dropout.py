@@ -31,3 +31,8 @@ def test__dropout__gradient__only_where_kept():
     out = dropout(x, 0.3, new_generator(0))
     out.sum().backward()
     assert torch.equal(x.grad, out.detach())
+
+
+def test__dropout__nearly_one__a_few_are_kept():
+    out = dropout(torch.ones(100_000), 0.999, new_generator(0))
+    np.testing.assert_allclose((out > 0).float().mean(), 1 / 256, rtol=0.2)

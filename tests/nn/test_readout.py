@@ -172,3 +172,19 @@ def test__jitter__log_normal_factor_and_normal_offset_of_each_channel():
         assert noise.std().item() == pytest.approx(0.15, rel=0.05)
     noises = torch.stack([*offset.T, *factor.log().T])
     assert (noises.corrcoef() - torch.eye(4)).abs().max() < 0.1
+
+
+def test__quarters__bfloat16__counts_all_positions():
+    x = torch.linspace(0, 1, 600).view(1, -1, 1)
+    exact = pool([x], None, ("quarters",), 0)
+    rounded = pool([x.bfloat16()], None, ("quarters",), 0)
+    np.testing.assert_allclose(rounded.float(), exact, atol=4e-3)
+
+
+def test__pool__none__positions_that_no_series_has__do_not_count():
+    x = torch.randn(2, 5, 3)
+    valid = torch.tensor([[True, True, False, True, False], [True, False, False, False, False]])
+    expected = pool([x[:, :4]], valid[:, :4], ("none",), 4)
+    torch.testing.assert_close(pool([x], valid, ("none",), 4), expected)
+    with pytest.raises(ValueError, match=r"emits 3 positions.*has series of 4 windows"):
+        pool([x], valid, ("none",), 3)

@@ -509,3 +509,18 @@ def test__contrast__coarser__sees_means_of_scaled_views(x):
     expected = model(x, new_generator(0), True, coarse).contrast
     np.testing.assert_allclose(found.item(), expected.item(), rtol=1e-5)
     assert abs(found - model(x, new_generator(0), True, views).contrast) > 1e-4
+
+
+def test__reconstruction__points_not_observed__have_no_error(x):
+    model = build(mrr_weight=0.0, mcc_weight=0.0, reconstruction_weight=1.0).eval()
+    holed = x.clone()
+    holed[:, 0, 1::2] = torch.nan  # every window keeps half of channel 0
+    predicted = Spy(model.decoupled_encoder)
+    pretext = model(holed, new_generator(0))
+    masked = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(0))
+    windows = model.backbone.windows(holed)
+    raw = model.reconstruct(predicted.outputs[0].flatten(0, 1)).detach()
+    errors = (raw - windows.values[masked].flatten(1)).square()
+    expected = errors[windows.observed[masked].flatten(1)].mean()
+    torch.testing.assert_close(pretext.reconstruction, expected)
+    assert not torch.isclose(expected, errors.mean())

@@ -15,8 +15,8 @@ def dropout(x: torch.Tensor, p: float, generator: torch.Generator | None) -> tor
     ----------
     x : torch.Tensor
     p : float in [0, 1)
-        Rounded to a multiple of 1/256: one random byte decides per value, which costs a
-        quarter of :func:`torch.nn.functional.dropout` on a CPU.
+        Rounded to a multiple of 1/256, neither 0 nor 1: one random byte decides per value, which
+        costs a quarter of :func:`torch.nn.functional.dropout` on a CPU.
     generator : torch.Generator or None
         Source of the noise, on the device of `x`. None, as at inference, returns `x`.
     """
@@ -27,7 +27,7 @@ def dropout(x: torch.Tensor, p: float, generator: torch.Generator | None) -> tor
     if x.device.type == "mps":  # draws no integers over the whole range
         kept = torch.rand(x.shape, device=x.device, generator=generator) >= p
         return x * kept.to(x.dtype) / (1 - p)
-    dropped = max(1, round(p * _BYTE))
+    dropped = min(max(1, round(p * _BYTE)), _BYTE - 1)
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
     # the whole range of int64, so that all eight bytes are uniform
     words.random_(-(2**63), None, generator=generator)

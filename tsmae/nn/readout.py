@@ -53,7 +53,8 @@ def _statistic(
 ) -> torch.Tensor:
     if name == "none":
         if valid is not None:
-            x = x * valid[..., None]
+            order = torch.arange(1, x.shape[1] + 1, device=x.device)
+            x = (x * valid[..., None])[:, : int(torch.where(valid.any(0), order, 0).max())]
         if x.shape[1] > n_positions:
             raise ValueError(
                 f"pooling='none' emits {n_positions} positions, as many as the longest series "
@@ -94,19 +95,20 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     so series of any number of positions have four, and stretching a series changes little.
     """
     n_positions = x.shape[1]
-    start = torch.arange(n_positions, device=x.device, dtype=x.dtype)
+    # bfloat16 would count to 256 only
+    start = torch.arange(n_positions, device=x.device, dtype=torch.float32)
     if valid is None:
-        length = torch.full((1, 1, 1), float(n_positions), device=x.device, dtype=x.dtype)
+        length = torch.full((1, 1, 1), float(n_positions), device=x.device)
     else:
         length = torch.where(valid, start + 1, 0).amax(1).clamp_min(1)[:, None, None]
-    borders = torch.arange(_N_QUARTERS + 1, device=x.device, dtype=x.dtype) / _N_QUARTERS
+    borders = torch.arange(_N_QUARTERS + 1, device=x.device, dtype=start.dtype) / _N_QUARTERS
     borders = borders[None, :, None] * length  # (1 or B, 5, 1)
     upper = torch.minimum(borders[:, 1:], start + 1)
     share = (upper - torch.maximum(borders[:, :-1], start)).clamp_min(0)  # (1 or B, 4, N)
     if valid is not None:
         share = share * valid[:, None]
-    share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    return (share @ x).flatten(1)
+    share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
+    return (share.to(x.dtype) @ x).flatten(1)
 
 
 def _centre(x: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -206,7 +206,8 @@ class TimeMAE(nn.Module):
             if config.mcc_weight:
                 codewords = self.tokenizer.targets(gather(z), x_masked, noise)
                 mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
-            reconstruction = self._reconstruct(predicted, x_masked)
+            observed = None if windows.observed is None else gather(windows.observed)
+            reconstruction = self._reconstruct(predicted, x_masked, observed)
         loss = config.mrr_weight * mrr + config.mcc_weight * mcc + reconstruction
         return Pretext(
             loss=loss,
@@ -248,12 +249,19 @@ class TimeMAE(nn.Module):
             ).view(config.n_codebooks, -1)
         return mcc, (rank == 0).float().mean(), gain.mean(), counts
 
-    def _reconstruct(self, predicted: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
-        """Weighted errors of reconstructing windows (P, C, δ) and their amplitude spectra."""
+    def _reconstruct(
+        self, predicted: torch.Tensor, windows: torch.Tensor, observed: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Weighted errors of reconstructing windows (P, C, δ) and their amplitude spectra.
+
+        Points that were not `observed` have no error; the spectra are those of bridged windows.
+        """
         config = self.config
         loss = predicted.new_zeros(())
         if config.reconstruction_weight:
-            error = F.mse_loss(self.reconstruct(predicted), windows.flatten(1))
+            errors = (self.reconstruct(predicted) - windows.flatten(1)).square()
+            there = torch.ones_like(errors) if observed is None else observed.flatten(1)
+            error = (errors * there).sum() / there.sum()
             loss = loss + config.reconstruction_weight * error
         if config.spectral_weight:
             amplitude = torch.fft.rfft(windows, norm="ortho").abs().flatten(1)

@@ -136,6 +136,8 @@ def evaluate_pretext(model: TimeMAE, panel: Panel, device: torch.device) -> dict
     iterator = net.get_iterator(PanelDataset(panel), training=False)
     net.history.new_epoch()
     net.run_single_epoch(iterator, False, "valid", net.validation_step)
+    if not np.isfinite(net.history[-1, "valid_loss"]):
+        raise ValueError(f"The loss on X is not finite. {_not_finite_because(panel.values)}")
     return {
         name.removeprefix("valid_"): value
         for name, value in net.history[-1].items()
@@ -195,13 +197,18 @@ def apply(
     finite = np.isfinite(output).reshape(n, -1).all(1)
     if not finite.all():
         first = int(finite.argmin())
-        largest = np.nanmax(np.abs(panel.values[first]))
         raise ValueError(
             f"The output for {n - finite.sum()} series of X, first for that at position {first}, "
-            f"is not finite. Its values, up to {largest:.3g} in magnitude, are too far from those "
-            "in fit, or training diverged, which a smaller `lr` prevents."
+            f"is not finite. {_not_finite_because(panel.values[first])}"
         )
     return output
+
+
+def _not_finite_because(values: np.ndarray) -> str:
+    return (
+        f"Its values, up to {np.nanmax(np.abs(values)):.3g} in magnitude, are too far from those "
+        "in fit, or training diverged, which a smaller `lr` prevents."
+    )
 
 
 @contextlib.contextmanager

@@ -130,11 +130,17 @@ class PanelNet(NeuralNet):
         loss = self.history[-1, f"{prefix}_loss"]
         so_far = self.history[:, f"{prefix}_loss"]
         self.history.record(f"{prefix}_loss_best", loss < min(so_far[:-1], default=math.inf))
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. A smaller "
-                f"learning rate than lr={self.lr} may help, or scaled series (scaling='channel')."
-            )
+
+    def on_epoch_end(self, net, **kwargs):
+        super().on_epoch_end(net, **kwargs)
+        epoch = self.history[-1]
+        for loss in (epoch["train_loss"], epoch.get("valid_loss", 0.0)):
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"Training diverged: the loss of epoch {len(self.history)} is {loss}. A "
+                    f"smaller learning rate than lr={self.lr} may help, or scaled series "
+                    "(scaling='channel')."
+                )
 
 
 class PretrainingNet(PanelNet):
@@ -196,7 +202,7 @@ class FineTuningNet(PanelNet):
 
     Parameters
     ----------
-    class_weight : (n_classes,) tensor or None
+    class_weight : (n_classes,) tensor
     label_smoothing : float
     jitter : float
         See :func:`tsmae.nn.embedding.jitter`.
@@ -213,14 +219,13 @@ class FineTuningNet(PanelNet):
         if self.module_.training:
             noise, smoothing, jitter = self.generator, self.label_smoothing, self.jitter
         logits = self.module_(batch.x, batch.complete, noise, jitter)
-        loss = F.cross_entropy(
-            logits, batch.y, self.class_weight, reduction="sum", label_smoothing=smoothing
+        losses = F.cross_entropy(
+            logits, batch.y, self.class_weight, reduction="none", label_smoothing=smoothing
         )
-        if self.class_weight is None:
-            loss = loss / len(batch)
-        else:  # a batch may hold nothing but classes of weight 0
-            tiny = torch.finfo(torch.float32).tiny
-            loss = loss / self.class_weight[batch.y].sum().clamp_min(tiny)
+        weights = self.class_weight[batch.y]
+        # smoothing gives a class of weight 0 a loss, and a batch may hold nothing else
+        total = weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+        loss = (losses * (weights > 0)).sum() / total
         hits = (logits.argmax(1) == batch.y).float().mean()
         return {"loss": loss, "accuracy": hits, "weight": len(batch)}
 

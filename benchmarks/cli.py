@@ -40,8 +40,6 @@ class Table(NamedTuple):
         The default of ``--datasets`` under ``--budget quick``; empty: as in full.
     epochs : int or None
         The default of ``--epochs``.
-    cut : int or None
-        The default of ``--cut``.
     threads : int
         The default of ``--threads``.
     measure, key : callable
@@ -55,7 +53,6 @@ class Table(NamedTuple):
     report: Callable[[pd.DataFrame, argparse.Namespace], str]
     quick_datasets: tuple[str, ...] = ()
     epochs: int | None = None
-    cut: int | None = None
     threads: int = 1
     measure: Callable[[Cell], dict] = protocols.measure
     key: Callable[[Cell], str] = protocols.key
@@ -75,8 +72,7 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
         help="quick: small cuts and few epochs, to see that everything runs")  # fmt: skip
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
     add("--tune-epochs", type=int, help="of fine-tuning; default: the preset's")
-    add("--cut", type=int, default=table.cut,
-        help="at most so many training and test series; default: the table's")  # fmt: skip
+    add("--cut", type=int, help="at most so many training and test series; default: the table's")
     add("--part", choices=("test", "validation"), default="test",
         help="validation: a quarter of the training data in the role of the test data")  # fmt: skip
     add("--methods", nargs="+", help="only these methods")
@@ -147,7 +143,6 @@ def options_of(table: Table, options: argparse.Namespace) -> argparse.Namespace:
     options = argparse.Namespace(**vars(options))
     options.datasets = list(datasets or table.datasets)
     options.epochs, options.threads = table.epochs, table.threads
-    options.cut = options.cut or table.cut
     options.methods = options.only = None
     return options
 
@@ -163,7 +158,7 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
     changes = {}
     if options.part != "test":
         changes["part"] = options.part
-    cut = options.cut
+    limits = [options.cut, cell.settings.get("cut")]
     transformer = dict(cell.settings.get("transformer", {}))
     classifier = dict(cell.settings.get("classifier", {}))
     if options.epochs is not None:
@@ -171,13 +166,13 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
     if options.tune_epochs is not None:
         classifier["max_epochs"] = options.tune_epochs
     if options.budget == "quick":
-        cut = min(cut or _QUICK_SERIES, _QUICK_SERIES)
+        limits.append(_QUICK_SERIES)
         transformer["max_epochs"] = min(transformer.get("max_epochs", _QUICK_EPOCHS), _QUICK_EPOCHS)
         classifier["max_epochs"] = _QUICK_EPOCHS
         if "epochs" in cell.settings:  # of a peer
             changes["epochs"] = _QUICK_EPOCHS
-    if cut is not None:
-        changes["cut"] = cut
+    if any(limits):
+        changes["cut"] = min(limit for limit in limits if limit)
     if cell.method not in protocols.PEERS:
         changes["transformer"] = transformer
         if cell.method in protocols.FINE_TUNED:

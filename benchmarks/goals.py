@@ -145,11 +145,11 @@ def _ragged(results: pd.DataFrame) -> list[tuple]:
             )
         )  # fmt: skip
     native = means(results, "panel", "handling")["native"]
-    whole = native.get("HAR, nothing missing")
-    for kind in ("random", "blocks"):
-        holed = native.get(f"HAR, 30% missing, {kind}")
-        loss = None if whole is None or holed is None else whole - holed
-        rows.append(_row(f"HAR, 30% missing, {kind}: loss, points", loss, _NATIVE_LOSS, False))
+    for panel in native.index[native.index.str.endswith("nothing missing")]:
+        for kind in ("random", "blocks"):
+            holed = panel.replace("nothing missing", f"30% missing, {kind}")
+            loss = native[panel] - native.get(holed, np.nan)
+            rows.append(_row(f"{holed}: loss, points", loss, _NATIVE_LOSS, False))
     return rows
 
 

@@ -168,7 +168,7 @@ def test__ragged__native_against_the_fixes(options, tmp_path, monkeypatch):
     assert (results["status"] == "ok").all(), results["error"].dropna().tolist()
     text = shown(tmp_path, "ragged")
     assert "native - best fix" in text
-    assert "HAR, 30% missing, blocks" in text and "Ragged, unequal lengths" in text
+    assert "HAR, 3000 series, 30% missing, blocks" in text and "Ragged, unequal lengths" in text
 
 
 def test__ragged__best_fix__by_mean__differences_by_seed():
@@ -303,21 +303,23 @@ def test__quick__covers_every_table():
 
 
 def test__goals__tables_that_are_cut__are_read_cut_unless_told_otherwise():
-    for argv, expected in (([], ragged.TABLE.cut), (["--cut", "10"], 10)):
+    for argv, expected in (
+        ([], {1500, 3000}),
+        (["--cut", "2000"], {1500, 2000}),
+        (["--cut", "10"], {10}),
+    ):
         options = cli.parse(goals.TABLE, argv)
         cuts = {
             cell.settings.get("cut") for cell in goals.cells(options) if "repair" in cell.settings
         }
-        assert cuts == {expected}
-        assert options.cut == (10 if argv else None)
+        assert cuts == expected
         assert set(cli.stored(ragged.TABLE, options)["settings"].map(lambda s: s["cut"])) == cuts
-    assert cli.parse(ragged.TABLE, []).cut == ragged.TABLE.cut
 
 
 def test__goals__cells__are_those_that_the_rows_are_read_from():
     options = cli.parse(goals.TABLE, ["--seeds", "0"])
     counted = {cell.label: cell for cell in goals.cells(options)}
-    assert counted["10% missing, random"].settings["transformer"]["max_epochs"] == 10
+    assert counted["3000 series, 10% missing, random"].settings["transformer"]["max_epochs"] == 10
     read = [cli.stored(table, options) for table in (ragged.TABLE, speed.TABLE)]
     keys = {protocols.key(cell) for cell in goals.cells(options)}
     assert keys >= {key for results in read for key in results["key"]}

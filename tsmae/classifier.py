@@ -356,7 +356,7 @@ class TimeMAEClassifier(
 
     def _remember_input(self, read: NamedPanel) -> None:
         super()._remember_input(read)
-        own = self.__dict__.get("transformer_", None)
+        own = vars(self).get("transformer_")
         if own is not None and own is not self._frozen_transformer() and read.channels is not None:
             own.channel_names_in_ = self.channel_names_in_  # it was fitted on a plain array
 

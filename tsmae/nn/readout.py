@@ -98,7 +98,7 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     # bfloat16 would count to 256 only
     start = torch.arange(n_positions, device=x.device, dtype=torch.float32)
     if valid is None:
-        length = torch.full((1, 1, 1), float(n_positions), device=x.device)
+        length = torch.full((1, 1, 1), float(n_positions), device=x.device, dtype=start.dtype)
     else:
         length = torch.where(valid, start + 1, 0).amax(1).clamp_min(1)[:, None, None]
     borders = torch.arange(_N_QUARTERS + 1, device=x.device, dtype=start.dtype) / _N_QUARTERS

@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks.cells import NOT_RUN
 
 _HIDDEN = ("traceback",)
+_REASONS = 6  # of cells that failed or were skipped
 
 
 def write(path: Path, text: str) -> None:
@@ -111,7 +112,9 @@ def provenance(cells: pd.DataFrame, command: str) -> str:
             lines.append(f"- {len(absent)} cells {status}: {_shortened(named)}.")
     if "error" in cells:
         errors = cells.loc[cells["status"].isin(["failed", "skipped"]), "error"].drop_duplicates()
-        lines += [f"  - {str(error).splitlines()[0][:200]}" for error in errors]
+        lines += [f"  - {str(error).splitlines()[0][:200]}" for error in errors[:_REASONS]]
+        if len(errors) > _REASONS:
+            lines.append(f"  - and {len(errors) - _REASONS} reasons more, in the CSV")
     return "\n".join(lines)
 
 

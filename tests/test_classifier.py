@@ -74,10 +74,16 @@ def test__fine_tune_all__loss__falls(panel, small):
     assert classifier.n_epochs_ == len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
     assert classifier.score(X, y) == 1.0
-    wrong = np.where(np.arange(len(y)) < 1, y[::-1], y)
-    assert wrong[0] != y[0]
-    weights = np.where(np.arange(len(y)) < 1, 3.0, 1.0)
-    assert classifier.score(X, wrong, sample_weight=weights) == 1 - 3 / (len(y) + 2)
+
+
+def test__score__weighs_series_as_in_sklearn(panel, small):
+    X, y = panel
+    classifier = build(small, fine_tune="head").fit(X, y)
+    expected = classifier.predict(X)
+    expected[0] = 1 - expected[0]  # one wrong, of weight 3
+    weights = np.array([3.0] + 23 * [1.0])
+    assert classifier.score(X, expected) == 23 / 24
+    assert classifier.score(X, expected, sample_weight=weights) == 23 / 26
 
 
 @pytest.mark.parametrize("fine_tune", ["all", "random"])

@@ -208,7 +208,7 @@ class FineTuningNet(PanelNet):
         See :func:`tsmae.nn.embedding.jitter`.
     """
 
-    def __init__(self, module, *, class_weight=None, label_smoothing=0.0, jitter=0.0, **kwargs):
+    def __init__(self, module, *, class_weight, label_smoothing=0.0, jitter=0.0, **kwargs):
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
         self.jitter = jitter

@@ -112,8 +112,9 @@ def report(results: pd.DataFrame, options) -> str:
         "points, onto the length of the longest series. `forward-fill`, `zero-fill`: gaps and "
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
         f"and test series alike. Pre-training takes {options.epochs} epochs here. Panels are cut "
-        f"to {_CUT} series, whose random crops are told apart; HAR also to 3000 and not at all, where "
-        "codewords are predicted. JapaneseVowels has windows of 4 points, all else the defaults.",
+        f"to {_CUT} series, whose random crops are told apart; HAR also to 3000, and not at all: "
+        "there codewords are predicted. JapaneseVowels has windows of 4 points, all else the "
+        "defaults.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),

@@ -18,7 +18,8 @@ from benchmarks.reports import markdown, means, summary
 
 METHODS = (
     "FineZero", "FineLast", "FineAll", "TimeMAEClassifier", "MiniRocket + ridge",
-    "MultiRocket + ridge", "1-NN DTW", "InceptionTime",
+    "MultiRocket + ridge", "FineZero, with MiniRocket", "FineLast, with MiniRocket", "1-NN DTW",
+    "InceptionTime",
 )  # fmt: skip
 _WHERE_CHEAP = ["1-NN DTW", "InceptionTime"]
 _INCEPTION_EPOCHS = 100
@@ -86,6 +87,9 @@ def report(results: pd.DataFrame, options) -> str:
             ("FineLast", "MiniRocket + ridge"),
             ("FineAll", "MiniRocket + ridge"),
             ("TimeMAEClassifier", "MiniRocket + ridge"),
+            ("FineLast, with MiniRocket", "FineZero, with MiniRocket"),
+            ("FineLast, with MiniRocket", "MiniRocket + ridge"),
+            ("FineLast, with MiniRocket", "MultiRocket + ridge"),
             ("FineLast", "1-NN DTW"),
             ("FineLast", "InceptionTime"),
         )
@@ -96,7 +100,8 @@ def report(results: pd.DataFrame, options) -> str:
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
         "same pre-training and trains the head alone below 200 labels, all weights from there on; "
         "FineAll is the same with all weights trained in any case, so that from 200 labels on its "
-        "figures stand for both (`copied_from` in the CSV). All at the library's defaults, "
+        "figures stand for both (`copied_from` in the CSV). With MiniRocket, its features stand "
+        "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
         "the same for every set. The "
         "peers take neither gaps nor unequal lengths: such series are interpolated linearly to "
         "the longest length for them, and series shorter than 9 points to 9. 1-NN DTW only "

@@ -19,7 +19,10 @@ METHODS = (
     "FineLast, LogisticRegression()",
     "FineAll",
     "MiniRocket + ridge",
+    "FineZero, with MiniRocket",
+    "FineLast, with MiniRocket",
 )
+_LINES = {"self-training": "--", "LogisticRegression()": ":", "with MiniRocket": "-."}
 SELF_TRAINED = (  # from all labels they would be the methods above
     "FineZero, self-training",
     "FineLast, self-training",
@@ -51,8 +54,9 @@ def report(results: pd.DataFrame, options) -> str:
             "are pre-trained on all training series without labels, at the library's defaults, "
             "except that FineAll trains all weights also below 200 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
-            "MiniRocket + ridge sees the labelled series alone. "
-            "The probe's penalty suits the number of labels; `LogisticRegression()` has "
+            "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
+            "stand beside the embedding, all standardised, before its ridge. The probe's "
+            "penalty suits the number of labels; `LogisticRegression()` has "
             "scikit-learn's defaults, as in a pipeline that nobody tuned. Self-training is "
             "`SelfTrainingClassifier(LogisticRegression())` with scikit-learn's defaults, which "
             "sees all training series, most of them without a label; MiniRocket's features are "
@@ -82,7 +86,7 @@ def _curve(dataset: str, results: pd.DataFrame) -> plt.Figure:
             accuracy["mean"],
             accuracy["std"],
             color=colours.setdefault(below, f"C{len(colours)}"),
-            linestyle={"self-training": "--", "LogisticRegression()": ":"}.get(on_top, "-"),
+            linestyle=_LINES.get(on_top, "-"),
             marker="o",
             capsize=3,
             label=method,

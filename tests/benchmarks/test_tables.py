@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sktime.transformations.rocket import MiniRocketMultivariate
 
 from benchmarks import (
     ablations,
@@ -477,6 +478,35 @@ def test__mini_rocket_self_trained__sees_series_without_labels(options, monkeypa
     assert len(marks) == result["n_train"] and (marks == -1).sum() > 0
     assert (marks >= 0).sum() == result["n_labelled"]
     assert np.mean(lengths**2) == pytest.approx(100, rel=0.15)
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("FineZero", 0), ("FineLast", 1)])
+def test__with_mini_rocket__is_a_union_of_features(options, monkeypatch, method, epochs):
+    seen = []
+
+    class Ridge(RidgeClassifierCV):
+        def fit(self, X, y):
+            seen.append(X)
+            return super().fit(X, y)
+
+    monkeypatch.setattr(protocols, "_ridge", Ridge)
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    cell = Cell(
+        "HAR", f"{method}, with MiniRocket", 0, {**protocols.settings(**small), "labels": 0.5}
+    )
+    found = protocols.measure(cell)
+    dataset = protocols.dataset_of(cell)
+    rows = protocols.labelled(cell, dataset)
+    mae = TimeMAETransformer(**{**small, "max_epochs": epochs}, random_state=0)
+    rocket = MiniRocketMultivariate(random_state=0).fit(dataset.X_train[rows])
+    union = FeatureUnion([("mae", mae.fit(dataset.X_train)), ("rocket", rocket)])
+    np.testing.assert_allclose(
+        seen[0], union.transform(dataset.X_train[rows]), rtol=1e-4, atol=1e-4
+    )
+    classifier = RidgeClassifierCV().fit(seen[0], dataset.y_train[rows])
+    accuracy = 100 * classifier.score(union.transform(dataset.X_test), dataset.y_test)
+    assert found["accuracy"] == pytest.approx(accuracy, abs=1e-4)
+    assert found["n_labelled"] == len(rows) < found["n_train"]
 
 
 def test__inception_time__learns_and_is_skipped_where_slow(options, monkeypatch):

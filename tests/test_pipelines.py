@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sktime.benchmarking.classification import ClassificationBenchmark
 from sktime.classification.model_selection import TSCGridSearchCV
 from sktime.datatypes import convert
 from sktime.pipeline import make_pipeline as make_sktime_pipeline
+from sktime.transformations.rocket import MiniRocketMultivariate
 from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
@@ -65,6 +66,22 @@ def test__pipeline__self_training_on_embeddings__as_written_in_the_readme(panel,
     assert (pipeline["st"].transduction_ >= 0).sum() > (marked >= 0).sum()
     assert set(pipeline.predict(X)) == {0, 1}
     assert pipeline.score(X, y) > 0.6
+
+
+def test__feature_union__beside_mini_rocket__as_written_in_the_readme(panel, small):
+    X, y = panel
+    both = FeatureUnion(
+        [("mae", TimeMAETransformer(**small)), ("rocket", MiniRocketMultivariate(random_state=0))]
+    )
+    ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
+    pipeline = make_pipeline(both, StandardScaler(), ridge)
+    assert set(clone(pipeline).fit(X, y).predict(X)) == {0, 1}
+    features = pipeline.fit(X, y)[0].transform(X)
+    embedding = TimeMAETransformer(**small).fit(X).transform(X)
+    np.testing.assert_array_equal(features[:, : embedding.shape[1]], embedding)
+    assert features.shape[1] > embedding.shape[1] + 9000
+    union = TimeMAETransformer(**small) + MiniRocketMultivariate(random_state=0)  # sktime's
+    np.testing.assert_array_equal(union.fit_transform(X), features)
 
 
 def test__transform__index_and_columns__follow_the_input(panel, small):

@@ -5,10 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
+from skorch.callbacks import Freezer
+from sktime.pipeline import make_pipeline as make_sktime_pipeline
+from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import linear_probe
@@ -226,6 +230,7 @@ def test__self_training__spares_held_out_series_and_asks_a_sample(panel, small, 
     assert classifier.n_self_trained_ <= 5
 
 
+@pytest.mark.filterwarnings("ignore:unlabeled=-1 marks no series")
 def test__self_training__without_a_mark__says_so(panel, small):
     X, y = panel
     with pytest.raises(ValueError, match=r"'self_training'.*'unlabeled'.*Got self_training=0.75"):
@@ -449,3 +454,72 @@ def test__self_training__encoder_on_another_device__embeds_there(panel, small, m
     devices = {True: torch.device("cpu:0"), False: torch.device("cpu")}
     assert used and all(device == devices[of_given] for of_given, device in used)
     assert any(of_given for of_given, _ in used)
+
+
+def test__set_params__default_transformer__reached_through_sktime_and_kept_if_unchanged(panel):
+    classifier = TimeMAEClassifier(precision="float32")
+    assert classifier.get_params()["transformer__precision"] == "float32"
+    assert classifier.set_params(**classifier.get_params()).transformer is None
+    with pytest.raises(ValueError, match="transfomer__d_model"):
+        classifier.set_params(transfomer__d_model=8)
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        classifier.set_params(transformer__no_such=8)
+    assert classifier.transformer is None
+    pipeline = make_sktime_pipeline(ExponentTransformer(), classifier)  # which clones it
+    pipeline.set_params(classifier__transformer__d_model=8, classifier__transformer__max_epochs=0)
+    transformer = pipeline.fit(*panel).classifier_.transformer_
+    assert (transformer.d_model, transformer.n_epochs_) == (8, 0)
+    assert transformer.precision == "float32"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test__score__leaves_out_series_without_a_label(panel, small, weighted):
+    X, y = panel
+    classifier = build(small, unlabeled=-1, fine_tune="head", max_epochs=1)
+    marked = np.where(np.arange(24) % 3 == 0, -1, y)
+    given = marked >= 0
+    weights = np.arange(24.0) if weighted else np.ones(24)
+    hits = classifier.fit(X, marked).predict(X) == y
+    expected = np.average(hits[given], weights=weights[given])
+    found = classifier.score(X, marked, weights if weighted else None)
+    assert found == pytest.approx(expected)
+
+
+def test__unlabeled__marks_nothing__warns(panel, small):
+    X, y = panel
+    voting = VotingClassifier([("mae", build(small, unlabeled=-1, fine_tune="head"))])
+    with pytest.warns(UserWarning, match="unlabeled=-1 marks no series of y"):
+        voting.fit(X, np.where(np.arange(24) < 8, -1, y))
+
+
+def test__transformer__fitted_but_not_frozen__warns_that_it_is_trained_anew(panel, small):
+    X, y = panel
+    fitted = TimeMAETransformer(**small).fit(X)
+    with pytest.warns(UserWarning, match=r"pre-trained anew.*FrozenEstimator"):
+        TimeMAEClassifier(fitted, fine_tune="head").fit(X, y)
+
+
+def test__several_outputs__frame_with_any_index(panel, small):
+    X, y = panel
+    frame = pd.DataFrame({"a": y, "b": 1 - y}, index=[f"s{i}" for i in reversed(range(24))])
+    classifier = build(small, fine_tune="head").fit(X, frame)
+    plain = build(small, fine_tune="head").fit(X, frame.to_numpy())
+    np.testing.assert_array_equal(classifier.predict(X), plain.predict(X))
+
+
+def test__callback_that_freezes__only_the_training_it_belongs_to(panel, small):
+    X, y = panel
+    freezer = Freezer("backbone.encoder*")
+    transformer = TimeMAETransformer(**small, callbacks=[freezer]).fit(X)
+    untrained = TimeMAETransformer(**{**small, "max_epochs": 0}).fit(X)
+
+    def encoder(estimator):
+        return [p.detach().numpy() for p in estimator.series_encoder_.backbone.encoder.parameters()]
+
+    for mine, initial in zip(encoder(transformer), encoder(untrained), strict=True):
+        np.testing.assert_array_equal(mine, initial)
+    assert all(p.requires_grad for p in transformer.model_.backbone.parameters())
+    tuned = TimeMAEClassifier(FrozenEstimator(transformer), "all", 2, lr=1e-2, random_state=0)
+    weights = tuned.fit(X, y).model_.encoder.backbone.encoder.parameters()
+    pairs = zip(weights, encoder(transformer), strict=True)
+    assert any(not np.array_equal(new.detach(), frozen) for new, frozen in pairs)

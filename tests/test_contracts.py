@@ -1,11 +1,14 @@
 """Both suites of checks: sktime's whole, scikit-learn's with the reasons for what cannot pass."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
 from sklearn.utils.estimator_checks import check_estimator as sklearn_check_estimator
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
+import tsmae
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 
 
@@ -47,3 +50,11 @@ def test__sklearn__all_checks_but_the_named__pass(kind, at_least):
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert not failed, failed
     assert sum(r["status"] == "passed" for r in results) >= at_least
+
+
+def test__import__modules_that_the_readme_names__are_there():
+    code = (
+        "import tsmae; tsmae.probe.linear_probe, tsmae.plotting.plot_history, tsmae.presets.PAPER"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert {"plotting", "presets", "probe", "TimeMAETransformer"} <= set(dir(tsmae))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from _panels import classifier, containers, embed, transformer
+from safetensors.torch import save as save_tensors
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -93,7 +94,7 @@ BAD_PANELS = {
     "object word": Bad(
         np.array([[1.0, "warm"]], object), ValueError, r"X has dtype object.*'warm' \(str\)"
     ),
-    "object NA": Bad(np.array([[1.0, pd.NA]], object), TypeError, r"object and holds '<NA>' \(NAT"),
+    "object NA": Bad(np.array([[pd.NA, pd.NA]], object), ValueError, "without any observation"),
     "object list": Bad(np.array([[1.0, {}]], object), TypeError, r"holds '\{\}' \(dict\)"),
     "empty list": Bad([], ValueError, "X is an empty list.*expected a numpy array"),
     "empty tuple": Bad((), ValueError, "X is an empty list"),
@@ -579,7 +580,7 @@ def test__every_method__before_fit__not_fitted(build):
 # ------------------------------------------------------------------ codewords, save, load
 
 
-@pytest.mark.parametrize("codebook", [1, -1, 0.0, "0", None, [0]])
+@pytest.mark.parametrize("codebook", [1, -1, 0.0, "0", None, [0], False])
 def test__codewords__bad_codebook__says_range(fitted, codebook):
     with pytest.raises(ValueError, match=r"codebook=.* must be an int in 0 … 0"):
         fitted[0].codewords(X, codebook=codebook)
@@ -635,7 +636,34 @@ DAMAGE = {
     "other JSON": lambda saved, path: rewritten(
         saved, path, lambda name, content: b"{}" if "json" in name else content
     ),
+    "JSON list": lambda saved, path: rewritten(
+        saved, path, lambda name, content: b"[]" if "json" in name else content
+    ),
+    "format in words": lambda saved, path: rewritten(
+        saved, path, lambda _, content: content.replace(b'"format": 1', b'"format": "one"')
+    ),
+    "unknown parameter": lambda saved, path: rewritten(
+        saved, path, lambda _, content: content.replace(b'"mask_ratio"', b'"mask_rate"')
+    ),
+    "unknown device": lambda saved, path: rewritten(
+        saved, path, lambda _, content: content.replace(b'"device": "cpu"', b'"device": "gpu"')
+    ),
+    "weights of none": lambda saved, path: rewritten(
+        saved, path, lambda name, content: save_tensors({}) if "weights" in name else content
+    ),
+    "encrypted": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 6, 1)),
+    "version of zip": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 4, 128)),
 }
+
+
+def flipped(archive, offset, bits):
+    """The archive with bits of the entries in its directory flipped."""
+    place = archive.find(b"PK\x01\x02")
+    content = bytearray(archive)
+    while place >= 0:
+        content[place + offset + 2] ^= bits  # two bytes more than in an entry's own header
+        place = archive.find(b"PK\x01\x02", place + 1)
+    return bytes(content)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -645,6 +673,19 @@ def test__load__damaged_file__clear_error(fitted, tmp_path, damage):
     DAMAGE[damage](tmp_path / "good.zip", path)
     with pytest.raises(ValueError, match=r"bad\.zip' is damaged, or was not written by"):
         TimeMAETransformer.load(path)
+
+
+def test__load__two_files_of_a_name__the_one_that_save_writes(tmp_path):
+    first, second = (transformer(random_state=seed).fit(X) for seed in (0, 1))
+    first.save(tmp_path / "model")
+    os.replace(tmp_path / "model.zip", tmp_path / "model")
+    np.testing.assert_array_equal(
+        TimeMAETransformer.load(tmp_path / "model").transform(X), first.transform(X)
+    )
+    second.save(tmp_path / "model")
+    np.testing.assert_array_equal(
+        TimeMAETransformer.load(tmp_path / "model").transform(X), second.transform(X)
+    )
 
 
 def test__load__other_class_or_newer_format__says_so(fitted, tmp_path):

@@ -129,3 +129,32 @@ def test__read_labels__any_container__one_dimensional_array(labels, expected):
     assert read.dtype.kind in "biufU"
     assert read.tolist() == expected
     assert [type(label) for label in read.tolist()] == [type(label) for label in expected]
+
+
+def test__read_panel__names_of_series__are_no_channels():
+    lone = [pd.Series([1.0, 2.0], name="a"), pd.Series([3.0, 4.0], name="b")]
+    read = read_panel(lone)
+    assert read.values.tolist() == [[[1, 2]], [[3, 4]]] and read.channels is None
+    index = pd.MultiIndex.from_product([["x", "y"], [0, 1]])
+    assert read_panel(pd.Series([1.0, 2, 3, 4], index, name="a")).channels is None
+
+
+def test__read_panel__missing_of_pandas_in_an_array__nan():
+    values = pd.DataFrame([[1, None], [3, 4]], dtype="Float64").to_numpy()
+    assert_array_equal(read_panel(values).values[:, 0], [[1, np.nan], [3, 4]])
+
+
+def test__read_panel__polars__as_pandas():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1, None, 3], "b": [4.0, 5.0, 6.0]})
+    for given in (frame, [frame]):
+        read = read_panel(given)
+        assert_array_equal(read.values, [[[1, np.nan, 3], [4, 5, 6]]])
+        assert read.channels == ["a", "b"]
+    with pytest.raises(TypeError, match="flat DataFrame"):
+        read_panel(frame, single_series=False)
+
+
+def test__read_labels__strings_of_numpy__as_any_strings():
+    labels = read_labels(np.array(["no", "yes"], np.dtypes.StringDType()), 2)
+    assert labels.tolist() == ["no", "yes"] and labels.dtype.kind == "U"

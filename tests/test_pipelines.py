@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -82,6 +83,18 @@ def test__feature_union__beside_mini_rocket__as_written_in_the_readme(panel, sma
     assert features.shape[1] > embedding.shape[1] + 9000
     union = TimeMAETransformer(**small) + MiniRocketMultivariate(random_state=0)  # sktime's
     np.testing.assert_array_equal(union.fit_transform(X), features)
+
+
+def test__column_transformer__some_columns_are_the_series(panel, small):
+    X, y = panel
+    table = np.hstack([X[:, 0], y[:, None]])
+    mixed = ColumnTransformer(
+        [("mae", TimeMAETransformer(**small), slice(0, 40)), ("rest", StandardScaler(), [40])]
+    ).set_output(transform="pandas")
+    frame = mixed.fit_transform(table)
+    alone = TimeMAETransformer(**small).fit_transform(X[:, 0])
+    np.testing.assert_array_equal(frame.filter(like="mae__"), alone)
+    assert frame.columns[-1] == "rest__x40"
 
 
 def test__transform__index_and_columns__follow_the_input(panel, small):

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from tsmae import TimeMAETransformer
+from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.plotting import plot_codewords, plot_embedding, plot_history
 
 
@@ -52,6 +52,12 @@ def test__plot_history__reconstruction__has_a_curve(panel, small):
     X, _ = panel
     history = TimeMAETransformer(**{**small, "reconstruction_weight": 1.0}).fit(X).history_
     assert "reconstruction" in [axes.get_title() for axes in plot_history(history).axes]
+
+
+def test__plot_history__of_a_classifier__loss_and_accuracy(panel, small):
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), "all", max_epochs=2).fit(*panel)
+    titles = [axes.get_title() for axes in plot_history(classifier.history_).axes]
+    assert titles == ["loss", "accuracy"]
 
 
 def test__plot_history__contrast_alone__no_curve_of_codewords(panel):

@@ -1,8 +1,10 @@
 """The same numbers bit for bit: after storage, refits and in threads; no trace on global RNGs."""
 
 import copy
+import os
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread, get_ident
 
 import joblib
@@ -16,7 +18,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from tsmae import TimeMAEClassifier
+from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
 from tsmae.training import loops
 
@@ -339,3 +341,36 @@ def test__save__several_outputs__says_to_pickle(tmp_path):
     assert not list(tmp_path.iterdir())
     copy = pickle.loads(pickle.dumps(estimator))
     assert_array_equal(copy.predict(SERIES), estimator.predict(SERIES))
+
+
+def test__save__in_threads_to_one_path__each_writes_a_whole_file(tmp_path):
+    estimator = transformer().fit(SERIES)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: estimator.save(tmp_path / "same").close(), range(24)))
+    assert os.listdir(tmp_path) == ["same.zip"]
+    again = TimeMAETransformer.load(tmp_path / "same")
+    assert_array_equal(embed(again, SERIES), embed(estimator, SERIES))
+
+
+def test__save__settings_from_numpy__as_plain_ones(tmp_path):
+    given = {
+        "window_length": np.int64(8), "d_model": np.int32(8), "mask_ratio": np.float64(0.5),
+        "decoupled": np.bool_(True), "train_stem": np.bool_(True), "max_epochs": np.int64(1),
+        "lr_schedule": "one_cycle",
+    }  # fmt: skip
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    estimator = transformer(**given).fit(SERIES)
+    estimator.save(tmp_path / "model")
+    for other in (TimeMAETransformer.load(tmp_path / "model"), transformer(**plain).fit(SERIES)):
+        assert_array_equal(embed(other, SERIES), embed(estimator, SERIES))
+        assert other.config_ == estimator.config_
+    tuned = classifier()
+    tuned.set_params(max_epochs=np.int64(1), lr_schedule="one_cycle").fit(SERIES, LABELS)
+    assert tuned.n_epochs_ == 1
+
+
+def test__save__container_of_outputs__stays_as_set(tmp_path):
+    estimator = transformer().fit(SERIES).set_output(transform="pandas")
+    estimator.save(tmp_path / "model")
+    loaded = TimeMAETransformer.load(tmp_path / "model")
+    assert loaded._sklearn_output_config == clone(estimator)._sklearn_output_config

@@ -288,6 +288,8 @@ def test__encoder__wrong_shape_or_type__clear_error(panel, small):
     X, _ = panel
     with pytest.raises(ValueError, match=r"must map \(B, N, d\) to the same shape"):
         TimeMAETransformer(**small, encoder=lambda d: nn.Linear(d, d + 1)).fit(X)
+    with pytest.raises(TypeError, match=r"encoder=LSTM must return one tensor.*a tuple"):
+        TimeMAETransformer(**small, encoder=lambda d: nn.LSTM(d, d, batch_first=True)).fit(X)
     with pytest.raises(TypeError, match=r"builds a torch\.nn\.Module"):
         TimeMAETransformer(**small, encoder=lambda d: "bert").fit(X)
 

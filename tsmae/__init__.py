@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeMAEClassifier", "TimeMAETransformer", "__version__", "presets"]
 
+_MODULES = ("plotting", "presets", "probe")
 _HOMES = {
     "TimeMAEClassifier": "tsmae.classifier",
     "TimeMAETransformer": "tsmae.transformer",
@@ -22,12 +23,12 @@ _HOMES = {
 
 
 def __getattr__(name: str):
-    if name == "presets":
-        return import_module("tsmae.presets")
+    if name in _MODULES:
+        return import_module(f"tsmae.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_MODULES})

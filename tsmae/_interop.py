@@ -45,6 +45,27 @@ class Bridge:
     callbacks: Any
     random_state: Any
 
+    def __hash__(self) -> int:
+        """Equal for equal estimators, which sktime compares by their parameters."""
+        return hash(type(self))
+
+    def set_params(self, **params):
+        """Set parameters, and forget the fit if there was one, as all sktime estimators do.
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of a name.
+        """
+        names = self.get_param_names()
+        for name in params:
+            part, nested, _ = name.partition("__")
+            if nested and part not in names:  # what is not nested sktime checks
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}; there are {names}."
+                )
+        return super().set_params(**params)
+
     def reset(self):
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
         kept = {k: v for k, v in vars(self).items() if k in _SKLEARN_BOOKKEEPING}
@@ -172,6 +193,7 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
     """
     if X is None:
         raise TypeError(f"X is None; expected {_ACCEPTED}.")
+    X = _as_pandas(X)
     if not single_series and _is_flat(X):
         raise TypeError(
             f"X is a flat DataFrame or Series of shape {X.shape}, which sktime takes for a single "
@@ -180,7 +202,7 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
     if isinstance(X, np.ndarray):
         read = _read_array(X)
     elif isinstance(X, pd.Series):
-        read = _read_frame(X.to_frame())
+        read = _read_frame(X.to_frame())._replace(channels=None)  # its name is no channel's
     elif isinstance(X, pd.DataFrame):
         read = _read_frame(X)
     elif isinstance(X, (list, tuple)):
@@ -351,6 +373,7 @@ def _read_list(X: Sequence) -> NamedPanel:
     if len(X) == 0:
         raise ValueError(f"X is an empty list: found 0 sample(s); expected {_ACCEPTED}.")
     channels = None
+    X = [_as_pandas(item) for item in X]
     is_frame = [isinstance(item, (pd.DataFrame, pd.Series)) for item in X]
     if any(is_frame) and not all(is_frame):
         raise TypeError(
@@ -360,11 +383,12 @@ def _read_list(X: Sequence) -> NamedPanel:
         )
     if all(is_frame):
         frames = [item.to_frame() if isinstance(item, pd.Series) else item for item in X]
-        channels = _names(frames[0].columns)
+        if all(isinstance(item, pd.DataFrame) for item in X):  # the name of a Series is its own
+            channels = _names(frames[0].columns)
         for position, frame in enumerate(frames):
             _check_columns(frame, f"X[{position}]")
             _check_time(frame.index, f"X[{position}]")
-            if _names(frame.columns) != channels:
+            if channels is not None and _names(frame.columns) != channels:
                 raise ValueError(
                     f"X[{position}] has the columns {_names(frame.columns)}, but X[0] has "
                     f"{channels}; all series need the same channels."
@@ -395,6 +419,14 @@ def _read_list(X: Sequence) -> NamedPanel:
                 "series need the same channels."
             )
     return NamedPanel(_stack(items), pd.RangeIndex(len(items)), channels)
+
+
+def _as_pandas(X: Any) -> Any:
+    """A polars frame without instances as a pandas one; anything else as it is."""
+    is_frame = type(X).__module__.startswith("polars.") and type(X).__name__ == "DataFrame"
+    if not is_frame or any(name.startswith("__index__") for name in X.columns):  # sktime's panel
+        return X
+    return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
 
 
 def _read_other(X: Any) -> NamedPanel:
@@ -448,6 +480,8 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _parse_objects(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind == "O":
+        values = np.where(pd.isna(values), np.nan, values)  # pandas' NA is no number to numpy
     try:
         return values.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -496,6 +530,8 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
         y = np.ma.filled(y.astype(object), np.nan)
     if isinstance(y, (list, tuple)):
         y = np.array(y, dtype=object)  # numpy would turn ["a", 1] into strings
+    if np.asarray(y).dtype.kind == "T":  # numpy's strings of any length
+        y = np.asarray(y).astype(object)
     if np.asarray(y).dtype.kind == "c":
         raise ValueError("Complex data not supported: y holds complex numbers, not labels.")
     labels = column_or_1d(np.asarray(y), warn=not framed, input_name="y")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -36,6 +37,7 @@ _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions woul
 _MAX_ITERATIONS = 1000  # of self-training's logistic regression
 _AUTO_JITTER = 0.3
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
+_NESTED = "transformer__"
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
 
@@ -76,7 +78,8 @@ class TimeMAEClassifier(
         epochs without a lower loss on them, and the best epoch's weights are kept.
     unlabeled : label, optional
         Mark in y, say -1, of series without a label: they take part in pre-training, and in
-        self-training if asked for, and the mark is no class.
+        self-training if asked for; the mark is no class, and `score` leaves them out. Estimators
+        that encode labels (of voting, stacking) change the mark before it comes here.
     self_training : float in (0, 1), optional
         Series without a label that a logistic regression on the embeddings gives a class with
         this probability count as labelled from then on, in up to ten rounds
@@ -127,8 +130,8 @@ class TimeMAEClassifier(
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
     n_epochs_, n_channels_in_, series_length_, embedding_dim_, device_
-        As in :class:`TimeMAETransformer`. Where y held a single class or several outputs, of all
-        these only those of classes and input are set.
+        As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
+        classes and input are set; where it held several outputs, those of input.
     model_ : tsmae.nn.SeriesClassifier
         The fine-tuned network, or with "head" the probe.
     probe_ : tsmae.nn.SeriesClassifier
@@ -232,15 +235,31 @@ class TimeMAEClassifier(
         self.verbose = verbose
         super().__init__()
 
+    def get_params(self, deep=True):
+        """Parameters; if `deep` those of the transformer too, the default one's for None."""
+        params = super().get_params(deep)
+        if deep and self.transformer is None:
+            default = self._default_transformer().get_params()
+            params |= {f"{_NESTED}{name}": value for name, value in default.items()}
+        return params
+
     def set_params(self, **params):
-        """Set parameters; ``transformer__…`` sets those of the transformer.
+        """Set parameters, and forget the fit; ``transformer__…`` sets those of the transformer.
 
         With ``transformer=None`` they apply to the default transformer.
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of a name.
         """
-        nested = any(name.startswith("transformer__") for name in params)
+        nested = {k.removeprefix(_NESTED): v for k, v in params.items() if k.startswith(_NESTED)}
         if nested and params.get("transformer", self.transformer) is None:
-            changed = {k: v for k, v in params.items() if k in _OF_DEFAULT_TRANSFORMER}
-            params = {**params, "transformer": self._default_transformer(**changed)}
+            params = {k: v for k, v in params.items() if not k.startswith(_NESTED)}
+            shared = {k: v for k, v in params.items() if k in _OF_DEFAULT_TRANSFORMER}
+            transformer = self._default_transformer(**shared).set_params(**nested)
+            if transformer != self._default_transformer(**shared):  # otherwise None says the same
+                params["transformer"] = transformer
         return super().set_params(**params)
 
     def _default_transformer(self, **changed) -> TimeMAETransformer:
@@ -277,7 +296,8 @@ class TimeMAEClassifier(
             if frozen is not None:
                 frozen._check_matches_fit(read)
             if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
-                labels = y  # several outputs: sktime fits a classifier for each
+                # several outputs: sktime fits a classifier for each, and reads y's index as time
+                labels = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else y
             else:
                 labels = read_labels(y, len(read.values))
                 self._labeled(labels)
@@ -314,7 +334,24 @@ class TimeMAEClassifier(
         """
         return super().predict_proba(self._read(X).values)
 
-    score = ClassifierMixin.score  # sktime's takes no sample_weight
+    def score(self, X, y, sample_weight=None):
+        """Mean accuracy; series that `unlabeled` marks do not count.
+
+        Parameters
+        ----------
+        X : panel
+            As in `predict`.
+        y : (n,) array-like of labels
+        sample_weight : (n,) array-like, optional
+
+        Returns
+        -------
+        float
+        """
+        if self.unlabeled is not None:
+            labeled = self._labeled(read_labels(y, len(y)))
+            sample_weight = labeled * np.asarray(1.0 if sample_weight is None else sample_weight)
+        return ClassifierMixin.score(self, X, y, sample_weight)
 
     def transform(self, X):
         """Embeddings of the fine-tuned encoder, which the linear head sees.
@@ -365,6 +402,13 @@ class TimeMAEClassifier(
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         labeled = self._labeled(y)
+        if self.unlabeled is not None and labeled.all():
+            warnings.warn(
+                f"unlabeled={self.unlabeled!r} marks no series of y, whose labels are like "
+                f"{y[0].item()!r}: all count as labelled. Estimators that encode labels before "
+                "they hand them on (of voting, stacking) change the mark, too.",
+                stacklevel=2,
+            )
         self.classes_ = np.unique(y[labeled])
         self.n_classes_ = len(self.classes_)
         self.fine_tune_ = self.fine_tune
@@ -404,7 +448,7 @@ class TimeMAEClassifier(
                 train_panel,
                 targets,
                 held_out,
-                n_epochs=self.max_epochs,
+                n_epochs=int(self.max_epochs),
                 seed=seed,
                 class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
                 label_smoothing=self.label_smoothing,
@@ -489,6 +533,12 @@ class TimeMAEClassifier(
         else:
             given = self.transformer if frozen is None else frozen
             _check_is_transformer(given, self.transformer)
+            if given.is_fitted and self.fine_tune_ != "random":
+                warnings.warn(
+                    "The 'transformer' parameter is fitted, and pre-trained anew on X: wrapped in "
+                    "sklearn.frozen.FrozenEstimator it would be used as it is.",
+                    stacklevel=2,
+                )
             transformer = clone(given)
         if transformer.random_state is None:
             transformer.set_params(random_state=seed)

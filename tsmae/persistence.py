@@ -13,9 +13,12 @@ import os
 import pickle
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
@@ -132,8 +135,8 @@ class SavedAsTensors:
             "estimator": _describe(self, "", weights),
         }
         text = json.dumps(description, indent=1)
-        # written beside and renamed: a reader never sees half a file
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+        # written beside and renamed: a reader never sees half a file, whoever else saves here
+        temporary = path.with_name(f"{path.name}.{uuid4().hex}.part")
         try:
             with ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
                 archive.writestr("_metadata", pickle.dumps(type(self)))
@@ -152,7 +155,7 @@ class SavedAsTensors:
         Parameters
         ----------
         path : str or path
-            With or without ".zip".
+            With or without ".zip"; what `save` wrote under this name comes first.
 
         Returns
         -------
@@ -163,31 +166,44 @@ class SavedAsTensors:
         FileNotFoundError, ValueError
             If there is no such file, or it holds another class or an unknown format.
         """
-        exact = isinstance(path, (str, os.PathLike)) and Path(path).is_file()
-        path = Path(path) if exact else _zip_path(path)
-        try:
+        zipped = _zip_path(path)
+        path = Path(path) if Path(path).is_file() and not zipped.is_file() else zipped
+        with _damage_as_value_error(path, cls):
             with ZipFile(path) as archive:
                 description = json.loads(archive.read("estimator.json"))
                 weights = load_tensors(archive.read("weights.safetensors"))
-            file_format, found = description["format"], description["estimator"]["class"]
-        except (BadZipFile, KeyError, ValueError, SafetensorError, zlib.error) as error:
-            raise ValueError(
-                f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
-            ) from None
+            file_format, version = int(description["format"]), description["version"]
+            found = description["estimator"]["class"]
         if file_format > _FORMAT:
             raise ValueError(
-                f"{path} has format {file_format}, written by tsmae "
-                f"{description['version']}; this is tsmae {__version__}, which reads up to "
-                f"{_FORMAT}."
+                f"{path} has format {file_format}, written by tsmae {version}; this is tsmae "
+                f"{__version__}, which reads up to {_FORMAT}."
             )
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
-        return _restore(description["estimator"], weights, cls)
+        with _damage_as_value_error(path, cls):
+            return _restore(description["estimator"], weights, cls)
 
     @classmethod
     def load_from_path(cls, serial):
         """What :func:`sktime.base.load` calls."""
         return cls.load(serial)
+
+
+@contextmanager
+def _damage_as_value_error(path: Path, cls: type) -> Iterator[None]:
+    """One error for whatever a damaged file raises in the libraries that read it."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (
+        AttributeError, BadZipFile, KeyError, OSError, RuntimeError, SafetensorError, TypeError,
+        ValueError, zlib.error,
+    ) as error:  # fmt: skip
+        raise ValueError(
+            f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
+        ) from None
 
 
 def _tensors(estimator) -> dict[str, torch.Tensor]:
@@ -217,7 +233,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         if isinstance(value, torch.device):
             return {"device": str(value)}
         if isinstance(value, TimeMAEConfig):
-            return {"config": asdict(value)}
+            return {"config": {name: encode(v, name) for name, v in asdict(value).items()}}
         if isinstance(value, FrozenEstimator):
             return {"frozen": encode(value.estimator, where)}
         if isinstance(value, SavedAsTensors):
@@ -253,6 +269,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         "params": {name: encode(value, name) for name, value in params.items()},
         "fitted": {name: encode(value, name) for name, value in fitted.items()},
         "is_fitted": estimator.is_fitted,
+        "output": vars(estimator).get("_sklearn_output_config", {}),  # of set_output
         "prefix": prefix,
         "trained": trained,
     }
@@ -292,6 +309,8 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     for name, value in description["fitted"].items():
         setattr(estimator, name, decode(value))
     estimator._is_fitted = description["is_fitted"]
+    if description.get("output"):
+        estimator._sklearn_output_config = description["output"]
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:

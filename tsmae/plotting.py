@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CURVES = (
     "loss", "mrr", "mcc", "reconstruction", "contrast", "hit_rate", "ndcg", "distinct_codewords",
-    "perplexity",
+    "perplexity", "accuracy",
 )  # fmt: skip
 _MANY_CLASSES = 10
 
@@ -81,20 +81,21 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
 
 
 def plot_history(history: list[dict]) -> Figure:
-    """Curves of pre-training: losses, codeword prediction, and the codebook's use.
+    """Curves of training: losses, codeword prediction and the codebook's use, or accuracy.
 
     Parameters
     ----------
     history : list of dict
-        `history_` of a fitted :class:`~tsmae.TimeMAETransformer`.
+        `history_` of a fitted :class:`~tsmae.TimeMAETransformer`, or of a fine-tuned
+        :class:`~tsmae.TimeMAEClassifier`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     if not history:
-        raise ValueError("history is empty: the transformer was not pre-trained.")
-    curves = [name for name in _CURVES if any(row[name] for row in history)]
+        raise ValueError("history is empty: nothing was trained by gradient.")
+    curves = [name for name in _CURVES if any(row.get(name) for row in history)]
     figure = _figure(3.2 * len(curves), 2.8)
     for axes, name in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         for prefix, label in (("", "training"), ("valid_", "held out")):

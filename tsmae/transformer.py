@@ -193,7 +193,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether embeddings are shifted and scaled on the panel of `fit` (on a sample of 10 000
         series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
         columns. Their squared length is then 100 on average, however wide they are: what
-        scikit-learn's penalised linear models expect at their default penalties.
+        scikit-learn's penalised linear models expect at their default penalties. A column that
+        is the same for all series is 0, as those of lags longer than all series are.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
@@ -571,11 +572,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             self.model_,
             panel,
             held_out,
-            n_epochs=self.max_epochs,
+            n_epochs=int(self.max_epochs),
             seed=seed,
             batch_size=batch_size,
-            train_stem=self.train_stem,
-            augment=self.augment,
+            train_stem=bool(self.train_stem),
+            augment=bool(self.augment),
             jitter=float(self.jitter),
             resolutions=self.series_encoder_.resolutions,
             **settings,
@@ -599,7 +600,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             single last point behind whole windows.
         """
         panel = self._panel(X)
-        if not (isinstance(codebook, Integral) and 0 <= codebook < self.config_.n_codebooks):
+        is_integer = isinstance(codebook, Integral) and not isinstance(codebook, bool)
+        if not (is_integer and 0 <= codebook < self.config_.n_codebooks):
             raise ValueError(
                 f"codebook={codebook!r} must be an int in 0 … {self.config_.n_codebooks - 1}."
             )

@@ -150,6 +150,11 @@ class ForeignEncoder(nn.Module):
                 "or windows without observations: its forward has no `padding_mask` "
                 "argument ((B, N) bool, True where a position is padding)."
             )
+        if not isinstance(output, torch.Tensor):
+            raise TypeError(
+                f"encoder={type(self.module).__name__} must return one tensor of shape "
+                f"{tuple(x.shape)}; it returned a {type(output).__name__}."
+            )
         if output.shape != x.shape:
             raise ValueError(
                 f"encoder={type(self.module).__name__} must map (B, N, d) to the same shape; "

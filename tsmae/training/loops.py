@@ -51,11 +51,10 @@ def pretrain(
     settings["callbacks"] = [("tsmae_target_update", TargetUpdate), *settings["callbacks"]]
     valid = None if held_out is None else PanelDataset(held_out)
     dataset = PanelDataset(panel)
-    stem = model.backbone.feature_encoder.requires_grad_(train_stem)
-    try:
+    with _trainable_as_before(model):
+        if not train_stem:
+            model.backbone.feature_encoder.requires_grad_(False)
         return _train(PretrainingNet, model, dataset, valid, "pre-training", **settings)
-    finally:
-        stem.requires_grad_(True)  # fine-tuning trains it
 
 
 def fine_tune(
@@ -68,7 +67,19 @@ def fine_tune(
     """Train `model` in place on class indices; see :func:`_train` for the settings."""
     valid = None if held_out is None else PanelDataset(*held_out)
     dataset = PanelDataset(panel, targets)
-    return _train(FineTuningNet, model, dataset, valid, "fine-tuning", **settings)
+    with _trainable_as_before(model):
+        return _train(FineTuningNet, model, dataset, valid, "fine-tuning", **settings)
+
+
+@contextlib.contextmanager
+def _trainable_as_before(model: nn.Module) -> Iterator[None]:
+    """What a callback froze is frozen for one training: the next decides for itself."""
+    before = [(weight, weight.requires_grad) for weight in model.parameters()]
+    try:
+        yield
+    finally:
+        for weight, trainable in before:
+            weight.requires_grad_(trainable)
 
 
 def _train(

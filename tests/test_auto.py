@@ -53,6 +53,25 @@ def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
 
 
 @pytest.mark.parametrize(
+    ("n_channels", "n_points", "contrast", "n_words"), [(1, 7, 1, 0), (1, 8, 1, 0), (2, 8, 0, 3)]
+)
+def test__objective__auto__windows_without_shape__are_told_apart(
+    monkeypatch, n_channels, n_points, contrast, n_words
+):
+    monkeypatch.setattr(transformer, "_SMALL_PANEL", 2)
+    X = np.random.default_rng(0).normal(size=(40, n_channels, n_points)).astype(np.float32)
+    fitted = TimeMAETransformer(**TINY, max_epochs=1, random_state=0).fit(X)
+    assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
+    assert fitted.history_[0]["distinct_codewords"] >= n_words
+
+
+def test__codewords__windows_of_one_point__speak_of_its_level():
+    X = np.random.default_rng(0).normal(size=(20, 3, 6)).astype(np.float32)
+    fitted = TimeMAETransformer(**TINY, window_length=1, max_epochs=0, random_state=0).fit(X)
+    assert len(np.unique(fitted.codewords(X))) > 4
+
+
+@pytest.mark.parametrize(
     ("n", "mcc", "contrast", "dropout"),
     [(1, 1, 0, 0.1), (2, 0, 1, 0), (29, 0, 1, 0), (30, 1, 0, 0.1)],
 )

@@ -57,7 +57,7 @@ def test__fit_transform__gaps__finite_and_alone_equals_together(kind, scaling, w
     assert np.isfinite(embedded).all()
     assert np.isfinite([epoch["loss"] for epoch in estimator.history_]).all()
     alone = np.concatenate([embed(estimator, X[i : i + 1]) for i in range(N)])
-    assert_allclose(alone, embedded, atol=5e-4)  # a nearly constant feature shows rounding
+    assert_allclose(alone, embedded, atol=1e-3)  # a nearly constant feature shows rounding
     assert np.isfinite(embed(estimator, values())).all()  # what was missing is there now
 
 
@@ -180,3 +180,11 @@ def test__fit__one_window_observed_in_each_series__clear_error():
     with pytest.raises(ValueError, match="two windows"):
         transformer().fit(values()).reconstruction_metrics(X)
     assert np.isfinite(embed(transformer(max_epochs=0).fit(X), X)).all()
+
+
+def test__transform__windows_of_one_point__gap_of_another_series_changes_nothing():
+    X = values()[:, :, :7]
+    gapped = X.copy()
+    gapped[0, 0, 6] = NAN
+    fitted = transformer(1, window_length=1, max_epochs=0).fit(gapped)
+    assert_allclose(embed(fitted, X)[1:], embed(fitted, gapped)[1:], atol=1e-4)

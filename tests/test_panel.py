@@ -1,5 +1,7 @@
 """The array that any input becomes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from _panels import pad, ragged
@@ -73,6 +75,25 @@ def test__channel_statistics__offset_and_tiny__exact():
     assert_allclose(mean[:2], seen[0, :2].mean(1), rtol=1e-12)
     assert_allclose(deviation[:2], seen[0, :2].std(1), rtol=1e-12)
     assert (mean[2], deviation[2]) == (7, 7)  # a constant channel: its magnitude
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test__statistics__in_blocks__take_little_memory(monkeypatch, gaps):
+    X = np.random.default_rng(0).normal(3, 2, (4000, 1, 128)).astype(np.float32)
+    if gaps:
+        X[::2, :, 5:9] = np.nan
+    panel = Panel.from_array(X)
+    monkeypatch.setattr("tsmae.panel._BLOCK_VALUES", 10_000)
+    for statistic in (channel_statistics, median_own_deviation):
+        tracemalloc.start()
+        found = statistic(panel)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < panel.values.nbytes / 2
+        expected = [np.nanmean(X.astype(float)), np.nanstd(X.astype(float))]
+        if statistic is median_own_deviation:
+            expected = [np.median(np.nanstd(X[:, 0].astype(float), 1))]
+        assert_allclose(np.ravel(found), expected, rtol=1e-12)
 
 
 def test__median_own_deviation__of_series_that_vary_observed_points_only():

@@ -6,12 +6,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from _panels import pad
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, Checkpoint
 from torch import nn
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae.panel import Panel
 from tsmae.training import device as device_module
+from tsmae.training.batches import PanelDataset
+from tsmae.training.nets import FineTuningNet, PretrainingNet
 
 METRICS = {
     "loss", "mrr", "mcc", "contrast", "hit_rate", "ndcg", "distinct_codewords", "perplexity",
@@ -284,6 +288,28 @@ def test__encoder__gaps__need_a_padding_mask(panel, small):
     )
 
 
+class Normed(nn.Module):
+    """Keeps statistics of its own, in buffers."""
+
+    def __init__(self, d_model):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(d_model)
+
+    def forward(self, x):
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+def test__encoder__with_buffers_or_without_weights__target_encoder_follows(panel, small):
+    X, _ = panel
+    settings = {**small, "mrr_weight": 1.0, "max_epochs": 3}
+    model = TimeMAETransformer(**settings, encoder=Normed).fit(X).model_
+    online, target = model.backbone.encoder.module.norm, model.target_encoder.module.norm
+    assert online.running_mean.abs().max() > 0
+    torch.testing.assert_close(target.running_mean, online.running_mean)
+    torch.testing.assert_close(target.running_var, online.running_var)
+    assert TimeMAETransformer(**settings, encoder=nn.Identity).fit(X).n_epochs_ == 3
+
+
 def test__encoder__wrong_shape_or_type__clear_error(panel, small):
     X, _ = panel
     with pytest.raises(ValueError, match=r"must map \(B, N, d\) to the same shape"):
@@ -320,7 +346,9 @@ def test__device__auto__takes_cuda_and_not_what_was_never_run(monkeypatch):
     assert device_module.resolve_device("auto").type == "cpu"
     assert device_module.resolve_device("mps").type == "mps"
     monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu", "cuda", "cuda:0"])
-    assert device_module.resolve_device("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for name in ("auto", "cuda"):  # the current one, which may be another one later
+        assert device_module.resolve_device(name) == torch.device("cuda:0")
     assert device_module.resolve_device("cuda:0") == torch.device("cuda:0")
     with pytest.raises(ValueError, match="cuda:1"):
         device_module.resolve_device("cuda:1")
@@ -439,3 +467,82 @@ def test__validation_fraction__nothing_to_predict_in_what_is_held_out__says_so(p
     words = r"the (training|held-out) part of X under validation_fraction=0.5 must have"
     with pytest.raises(ValueError, match=words):
         TimeMAETransformer(**predicting, validation_fraction=0.5).fit(short)
+
+
+# ---------------------------------------------------------------------------- surroundings
+
+
+def test__fit__gradients_switched_off_or_another_default_dtype__as_without(panel, small):
+    X, y = panel
+    classifier = TimeMAEClassifier(
+        TimeMAETransformer(**{**small, "contrast_weight": 1.0}), "all", 1, random_state=0
+    )
+    expected = classifier.fit(X, y).predict_proba(X)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(classifier.fit(X, y).predict_proba(X), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = classifier.fit(X, y)
+        assert found.predict_proba(X).shape == expected.shape
+        assert (found.transform(X).dtypes == np.float32).all()
+        assert all(p.dtype == torch.float32 for p in found.transformer_.model_.parameters())
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test__transform__one_long_series__leaves_batches_of_short_ones_large(monkeypatch, small):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(1, 20)).astype(np.float32) for _ in range(40)]
+    fitted = TimeMAETransformer(**{**small, "max_epochs": 0}).fit(X)
+    alone = fitted.transform(X)
+    monkeypatch.setattr("tsmae.training.loops._CACHED_POINTS", 200)
+    sizes, forward = [], type(fitted.series_encoder_).forward
+
+    def spy(self, x, *args):
+        sizes.append(len(x))
+        return forward(self, x, *args)
+
+    monkeypatch.setattr(type(fitted.series_encoder_), "forward", spy)
+    beside = fitted.transform([*X, rng.normal(size=(1, 300)).astype(np.float32)])
+    assert sorted(sizes) == [1, 10, 10, 10, 10]
+    np.testing.assert_allclose(beside[:40], alone, atol=1e-4)
+
+
+# ---------------------------------------------------------------------------- metrics
+
+
+def test__metrics__windows_and_series__each_a_mean_over_its_own(small):
+    """Half of the series have a single window: they are contrasted, and nothing is predicted."""
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(1, 40)) for _ in range(8)] + [rng.normal(size=(1, 4)) for _ in range(8)]
+    settings = {**small, "mrr_weight": 0.0, "mcc_weight": 1.0, "window_length": 4}
+    found = []
+    for weight in (0.0, 1.0):
+        for size in (8, 16):
+            fitted = TimeMAETransformer(**{**settings, "contrast_weight": weight}).fit(X)
+            net = PretrainingNet(fitted.model_, device="cpu", batch_size=size).initialize()
+            net.history.new_epoch()
+            iterator = net.get_iterator(PanelDataset(Panel.from_array(pad(X, 40))), training=False)
+            net.run_single_epoch(iterator, False, "valid", net.validation_step)
+            row = net.history[-1]
+            total = row["valid_mcc"] + weight * row["valid_contrast"]
+            assert row["valid_loss"] == pytest.approx(total, rel=1e-5)
+            found.append((row["valid_mcc"], row["valid_hit_rate"]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    # crops draw other masks then; counted as windows, the short series would take 14 % off
+    assert found[2][0] == pytest.approx(found[3][0], rel=0.05)
+
+
+def test__valid_loss__class_weight__same_in_batches_of_any_size(panel, small):
+    X, y = panel
+    y = np.where(np.arange(24) < 20, 0, 1)
+    losses = []
+    for size in (24, 5, 1):
+        fitted = TimeMAEClassifier(TimeMAETransformer(**small), "head", random_state=0).fit(X, y)
+        weight = torch.tensor([0.6, 3.0])
+        net = FineTuningNet(fitted.model_, class_weight=weight, batch_size=size, device="cpu")
+        net.initialize().history.new_epoch()
+        iterator = net.get_iterator(PanelDataset(Panel.from_array(X), y), training=False)
+        net.run_single_epoch(iterator, False, "valid", net.validation_step)
+        losses.append(net.history[-1, "valid_loss"])
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-4)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import sklearn.exceptions
 import sktime.exceptions
+import torch
 from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
@@ -114,10 +115,14 @@ class Bridge:
 
     @contextmanager
     def _fresh_fit(self) -> Iterator[None]:
-        """Forget the last fit, and this one too if it fails: an estimator is never half fitted."""
+        """Forget the last fit, and this one too if it fails: an estimator is never half fitted.
+
+        Gradients are on, whatever the caller has switched off.
+        """
         self.reset()
         try:
-            yield
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
         except BaseException:
             self.reset()
             raise

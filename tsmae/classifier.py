@@ -553,12 +553,12 @@ class TimeMAEClassifier(
 
     def _build_modules(self) -> None:
         trained = self.transformer_.series_encoder_
-        probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).eval()
+        probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).float().eval()
         if self.fine_tune_ == "head":
             self.model_ = probe
             return
         encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **readout_of(self))
-        self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
+        self.model_ = SeriesClassifier(encoder, self.n_classes_).float().eval()
         if self.average_probe:
             self.probe_ = probe
 

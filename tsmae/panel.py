@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+_BLOCK_VALUES = 2**20  # of the statistics: 8 MB
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,11 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     another value at predict time stays within reach.
     """
     means, scales = [], []
-    for c in range(panel.n_channels):  # one channel at a time: no float64 copy of the panel
-        values = panel.values[:, c].ravel()
-        if not panel.complete:
-            values = values[~np.isnan(values)]
-        values = values.astype(np.float64)
-        mean = values.mean() if len(values) else 0.0
-        deviation = values.std() if len(values) else 0.0
+    for c in range(panel.n_channels):
+        count = sum(int((~np.isnan(block)).sum()) for block in _blocks(panel, c)) or 1
+        mean = sum(float(np.nansum(block)) for block in _blocks(panel, c)) / count
+        squares = (float(np.nansum(np.square(block - mean))) for block in _blocks(panel, c))
+        deviation = np.sqrt(sum(squares) / count)
         if deviation <= 1e-6 * abs(mean) or deviation == 0.0:
             deviation = max(abs(mean), 1.0)
         means.append(mean)
@@ -102,11 +103,20 @@ def median_own_deviation(panel: Panel) -> np.ndarray:
     """
     medians = []
     for c in range(panel.n_channels):
-        values = panel.values[:, c].astype(np.float64)
-        count = np.maximum((~np.isnan(values)).sum(1), 1)
-        values -= (np.nansum(values, 1) / count)[:, None]
-        deviation = np.sqrt(np.nansum(np.square(values, out=values), 1) / count)
-        magnitude = np.nanmax(np.abs(panel.values[:, c]), 1, initial=0.0)
-        varying = deviation[deviation > 1e-6 * magnitude]
-        medians.append(np.median(varying) if len(varying) else 0.0)
+        varying = []
+        for values in _blocks(panel, c):
+            count = np.maximum((~np.isnan(values)).sum(1), 1)
+            magnitude = np.nanmax(np.abs(values), 1, initial=0.0)
+            values -= (np.nansum(values, 1) / count)[:, None]
+            deviation = np.sqrt(np.nansum(np.square(values, out=values), 1) / count)
+            varying.append(deviation[deviation > 1e-6 * magnitude])
+        deviations = np.concatenate(varying)
+        medians.append(np.median(deviations) if len(deviations) else 0.0)
     return np.array(medians)
+
+
+def _blocks(panel: Panel, channel: int) -> Iterator[np.ndarray]:
+    """One channel of some series at a time, (m, T) float64: no copy of the whole panel."""
+    step = max(1, _BLOCK_VALUES // panel.n_points)
+    for start in range(0, len(panel), step):
+        yield panel.values[start : start + step, channel].astype(np.float64)

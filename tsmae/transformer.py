@@ -39,6 +39,7 @@ _AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but
 _AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
 EMBEDDING_LENGTH = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
 _SMALL_PANEL = 2000  # series; fewer learn from telling each other apart
+_SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or two codewords
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -50,9 +51,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     Works as a step of scikit-learn's and of sktime's pipelines.
 
     The defaults were chosen on held-out parts of training data, the same for all panels: they
-    keep the paper's decoupled encoders and predict frozen codewords. Only below 2000 series,
-    too few for that, the encoder learns to tell random crops of one series from those of others
-    instead; see `contrast_weight`. The paper's own settings are :data:`tsmae.presets.PAPER`.
+    keep the paper's decoupled encoders and predict frozen codewords. Only on small panels,
+    below 2000 series or with windows too short to have a shape (one point, or two of a single
+    channel), the encoder learns to tell random crops of one series from those of others instead;
+    see `contrast_weight`. The paper's own settings are :data:`tsmae.presets.PAPER`.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
         On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
-        panels of 2 to 1999 series, whose random crops differ enough.
+        small panels (see above), whose random crops differ enough.
     mask_ratio : float in (0, 1), default=0.6
         Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
     n_codewords : int, default=192
@@ -86,8 +88,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         gained nothing on average (``benchmarks/results/ablations.md``). Without it there is no
         target encoder.
     mcc_weight : float or "auto", default="auto"
-        Weight of masked codeword classification. "auto" takes 1, and 0 on 2 to 1999 series, where
-        the codewords of neighbours are learned at the cost of what tells series apart.
+        Weight of masked codeword classification. "auto" takes 1, and 0 on small panels, where the
+        codewords of neighbours are learned at the cost of what tells series apart.
     label_smoothing : float in [0, 1), default=0.2
         Of the codeword classification.
     codeword_gradient : bool, default=True
@@ -164,7 +166,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
         the other among those of the batch (SimCLR [2]_), at one of the `pooling_resolutions`, a
-        batch each in turn. "auto" takes 1 below 2000 series, and 0 on larger panels and on a
+        batch each in turn. "auto" takes 1 on small panels, and 0 on larger ones and on a
         single series.
     contrast_temperature : float, default=0.2
         Of the similarities between crops.
@@ -471,7 +473,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         values = {name: getattr(self, name) for name in shared} | {"window_length": window_length}
         for name, by_size in _AUTO_BY_SIZE.items():
             if values[name] == "auto":
-                values[name] = by_size[_is_small(panel)]
+                values[name] = by_size[_tells_apart(panel, window_length)]
         if values["scaling"] == "auto":
             own = median_own_deviation(panel)
             vanishing = (own > 0) & (own < _AUTO_VANISHING * deviations)
@@ -521,8 +523,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _build_modules(self, generator=None):
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""
         generator = new_generator(0) if generator is None else generator
-        self.model_ = TimeMAE(self.config_, generator, self._build_encoder())
-        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self))
+        # float32, whatever torch's default
+        self.model_ = TimeMAE(self.config_, generator, self._build_encoder()).float()
+        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self)).float()
         self.model_.eval()  # a user's encoder may have dropout of its own
 
     def _build_encoder(self) -> torch.nn.Module | None:
@@ -668,8 +671,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ]
 
 
-def _is_small(panel: Panel) -> bool:
-    return 2 <= len(panel) < _SMALL_PANEL  # a single series has nothing to be told from
+def _tells_apart(panel: Panel, window_length: int) -> bool:
+    """Whether series are told apart, where there are few or windows have no shape to predict."""
+    no_shape = panel.n_channels * (window_length - 1) < _SMALLEST_SHAPE
+    few = len(panel) < _SMALL_PANEL
+    return len(panel) >= 2 and (few or no_shape)  # a single one has nothing to be told from
 
 
 def training_settings(estimator) -> dict:

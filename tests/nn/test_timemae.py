@@ -339,7 +339,7 @@ def test__losses__against_numpy(x, smoothing):
     np.testing.assert_allclose(pretext.hit_rate, (rank == 0).mean(), rtol=1e-5)
     np.testing.assert_allclose(pretext.ndcg, gain.mean(), rtol=1e-5)
     np.testing.assert_array_equal(pretext.codeword_counts[0], np.bincount(codewords, minlength=12))
-    assert pretext.n_items == 36
+    assert pretext.n_masked == 36
 
 
 def test__losses__reconstruction_terms__against_numpy(x):
@@ -378,7 +378,7 @@ def test__losses__padding_behind_series__changes_nothing(x, settings):
     short[1, :, 18:] = torch.nan
     longer = torch.nn.functional.pad(short, (0, 12), value=torch.nan)
     first, second = (model(batch, new_generator(0)) for batch in (short, longer[..., :40]))
-    assert first.n_items == second.n_items == 5 * 6 + 3
+    assert first.n_masked == second.n_masked == 5 * 6 + 3
     torch.testing.assert_close(first.loss, second.loss)
     garbage = short.clone()
     windows = model.backbone.windows(garbage)
@@ -463,7 +463,7 @@ def test__contrast__alone__trains_the_whole_backbone_and_predicts_nothing(x):
     views = (x, x.roll(1, dims=-1))
     pretext = model(x, new_generator(0), True, views)
     np.testing.assert_allclose(pretext.loss.item(), 2 * pretext.contrast.item(), rtol=1e-6)
-    assert pretext.n_items == len(x) and pretext.mcc == pretext.ndcg == 0
+    assert pretext.n_masked == 0 and pretext.mcc == pretext.ndcg == 0
     pretext.loss.backward()
     untouched = {n for n, p in model.backbone.named_parameters() if p.grad is None}
     assert untouched <= {"feature_encoder.missing.weight"}  # nothing is missing here
@@ -497,7 +497,7 @@ def test__contrast__beside_codewords_where_none_is_predicted__counts(x):
     model = build(**RECIPE, contrast_weight=0.5, mrr_weight=0.0)
     short = x[..., :4]  # a single window
     pretext = model(short, new_generator(0), True, (short, 2 * short))
-    assert pretext.n_items == len(x) and pretext.contrast > 0
+    assert pretext.n_contrasted == len(x) and pretext.contrast > 0
 
 
 def test__contrast__coarser__sees_means_of_scaled_views(x):

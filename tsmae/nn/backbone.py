@@ -21,6 +21,11 @@ from tsmae.nn.embedding import (
 _POSITION_STD = 0.02
 
 
+def never_empty(present: torch.Tensor | None) -> torch.Tensor | None:
+    """All positions (B, N) of a series that has none: attending to nothing would be NaN."""
+    return None if present is None else present | ~present.any(1, keepdim=True)
+
+
 class Backbone(nn.Module):
     """Scaling, windows, feature encoder, positions and the visible encoder H_θ.
 
@@ -105,7 +110,4 @@ class Backbone(nn.Module):
         """
         windows = self.windows(x, complete)
         z, p = self.embed(windows)
-        present = windows.valid
-        if present is not None:  # a series without any window must not attend to nothing: NaN
-            present = present | ~present.any(1, keepdim=True)
-        return [z, *self.encoder(z + p, present, generator)], windows.valid
+        return [z, *self.encoder(z + p, never_empty(windows.valid), generator)], windows.valid

@@ -73,7 +73,8 @@ def jitter(x: torch.Tensor, deviation: float, generator: torch.Generator) -> tor
     deviation and drawn anew for each series.
     """
     n_series, n_channels, _ = x.shape
-    noise = torch.randn(2, n_series, n_channels, 1, device=x.device, generator=generator)
+    shape = (2, n_series, n_channels, 1)
+    noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
     factor, offset = deviation * noise
     return x * factor.exp() + offset
 
@@ -170,7 +171,10 @@ class FeatureEncoder(nn.Module):
             deviation = centred.square().mean(-1, keepdim=True).sqrt()  # torch.std is slower
             shape = centred / (deviation + _SMALLEST_DEVIATION)
             log_deviation = torch.log(deviation + _SMALLEST_DEVIATION)
-            if windows.observed is not None:  # a single point has none: taken as the panel's, 1
+            # a single point has none: taken as the panel's, 1
+            if x.shape[-1] == 1:
+                log_deviation = torch.zeros_like(log_deviation)
+            elif windows.observed is not None:
                 enough = windows.observed.sum(-1, keepdim=True) > 1
                 log_deviation = torch.where(enough, log_deviation, 0.0)
             statistics = torch.cat([mean, log_deviation], 2).squeeze(-1)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tsmae.nn.backbone import Backbone
+from tsmae.nn.backbone import Backbone, never_empty
 from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
@@ -30,10 +30,10 @@ _NDCG_CUTOFF = 10
 
 
 class Pretext(NamedTuple):
-    """Losses and metrics of one batch, means over its `n_items`.
+    """Losses and metrics of one batch: means over its `n_masked` sub-series.
 
-    Items are the masked sub-series, and series where nothing is predicted. ``loss`` carries
-    the gradient. ``reconstruction`` is weighted already; ``ndcg`` is at 10;
+    ``contrast`` is one over `n_contrasted` series. ``loss`` carries the gradient.
+    ``reconstruction`` is weighted already; ``ndcg`` is at 10;
     ``codeword_counts`` (G, K) says how often each codeword was a target. What has no weight in
     the loss is 0.
     """
@@ -45,7 +45,8 @@ class Pretext(NamedTuple):
     contrast: torch.Tensor
     hit_rate: torch.Tensor
     ndcg: torch.Tensor
-    n_items: int
+    n_masked: int
+    n_contrasted: int
     codeword_counts: torch.Tensor
 
 
@@ -124,7 +125,7 @@ class TimeMAE(nn.Module):
         return pretext._replace(
             loss=pretext.loss + self.config.contrast_weight * contrast,
             contrast=contrast.detach(),
-            n_items=pretext.n_items or len(x),  # where nothing is predicted, the contrast counts
+            n_contrasted=len(x) if len(x) > 1 else 0,  # a single series has no others
         )
 
     def _contrast(
@@ -154,7 +155,7 @@ class TimeMAE(nn.Module):
         counts = x.new_zeros(config.n_codebooks, config.n_codewords)
         if not config.predicts:
             zero = x.new_zeros(())
-            return Pretext(zero, zero, zero, zero, zero, zero, zero, len(x), counts)
+            return Pretext(zero, zero, zero, zero, zero, zero, zero, 0, 0, counts)
         noise = generator if self.training else None
         x = self.backbone.scaling(x)
         if jitter_deviation:
@@ -178,6 +179,7 @@ class TimeMAE(nn.Module):
 
         if config.decoupled:
             visible, seen = take(visible_tokens, valid & ~masked, n_visible)  # (B, V, d)
+            seen = never_empty(seen)
             memory = self.backbone.encoder(visible, seen, noise)[-1]
             queries, present = take(queries, masked, n_masked)  # (B, M, d)
             predicted = self.decoupled_encoder(queries, memory, seen, noise)  # ẑ
@@ -217,7 +219,8 @@ class TimeMAE(nn.Module):
             contrast=predicted.new_zeros(()),
             hit_rate=hit_rate,
             ndcg=ndcg,
-            n_items=len(predicted),
+            n_masked=len(predicted),
+            n_contrasted=0,
             codeword_counts=counts,
         )
 
@@ -244,9 +247,10 @@ class TimeMAE(nn.Module):
             rank = (logits > logits.gather(1, ids[:, None])).sum(1)
             gain = torch.where(rank < _NDCG_CUTOFF, 1 / (rank + 2.0).log2(), 0.0)
             book = torch.arange(config.n_codebooks, device=ids.device).repeat(len(predicted))
-            counts = torch.bincount(
-                book * config.n_codewords + ids, minlength=config.n_codebooks * config.n_codewords
-            ).view(config.n_codebooks, -1)
+            words = book * config.n_codewords + ids
+            counts = words.new_zeros(config.n_codebooks * config.n_codewords)
+            counts.scatter_add_(0, words, torch.ones_like(words))  # bincount would wait for a GPU
+            counts = counts.view(config.n_codebooks, -1)
         return mcc, (rank == 0).float().mean(), gain.mean(), counts
 
     def _reconstruct(
@@ -271,13 +275,19 @@ class TimeMAE(nn.Module):
 
     @torch.no_grad()
     def update_target(self) -> None:
-        """One step of the target encoder: ξ ← η ξ + (1 - η) θ. Without MRR there is none."""
-        if self.config.mrr_weight:
-            torch._foreach_lerp_(
-                list(self.target_encoder.parameters()),
-                list(self.backbone.encoder.parameters()),
-                1.0 - self.config.momentum,
-            )
+        """One step of the target encoder: ξ ← η ξ + (1 - η) θ. Without MRR there is none.
+
+        Buffers, such as the statistics that a user's encoder keeps, are those of θ.
+        """
+        if not self.config.mrr_weight:
+            return
+        target, online = self.target_encoder, self.backbone.encoder
+        weights: list[torch.Tensor] = list(target.parameters())
+        if weights:  # a user's encoder may have none
+            newer: list[torch.Tensor] = list(online.parameters())
+            torch._foreach_lerp_(weights, newer, 1.0 - self.config.momentum)
+        for own, theirs in zip(target.buffers(), online.buffers(), strict=True):
+            own.copy_(theirs)
 
     def train(self, mode: bool = True) -> TimeMAE:
         super().train(mode)

@@ -48,7 +48,9 @@ class LearnedTokenizer(nn.Module):
             return _one_hot(relevance.detach())
         if not self.codeword_gradient:
             relevance = relevance.detach()
-        uniform = torch.rand(relevance.shape, device=z.device, generator=generator)
+        uniform = torch.rand(
+            relevance.shape, dtype=torch.float32, device=z.device, generator=generator
+        )
         gumbel = uniform.log_().neg_().log_().neg_()  # a third of the cost of exponential_()
         soft = ((relevance + gumbel) / self.temperature).softmax(-1)
         hard = _one_hot(soft)
@@ -64,7 +66,8 @@ class RandomProjectionTokenizer(nn.Module):
 
     Targets are stable from the first step and cannot collapse (after BEST-RQ, Chiu et al.
     2022). Each codebook draws K directions in the space of windows; level is removed, each
-    channel's mean over the window, so that codewords speak of shape.
+    channel's mean over the window, so that codewords speak of shape. Windows of one point have
+    nothing but level, which stays.
     """
 
     directions: torch.Tensor
@@ -83,8 +86,9 @@ class RandomProjectionTokenizer(nn.Module):
     @torch.no_grad()
     def codewords(self, z: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
         """Ids (..., G), int64, of windows (..., C, δ)."""
-        shape = windows - windows.mean(-1, keepdim=True)
-        relevance = F.linear(shape.flatten(-2), self.directions)
+        if windows.shape[-1] > 1:
+            windows = windows - windows.mean(-1, keepdim=True)
+        relevance = F.linear(windows.flatten(-2), self.directions)
         return relevance.unflatten(-1, self.shape).argmax(-1)
 
     def targets(

@@ -32,7 +32,7 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
         return x
 
     def draw() -> torch.Tensor:
-        return torch.rand(n_series, 1, device=x.device, generator=generator)
+        return torch.rand(n_series, 1, dtype=x.dtype, device=x.device, generator=generator)
 
     time = torch.arange(n_points, device=x.device)
     last = torch.where(~x.isnan().all(1), time, 0).amax(1, keepdim=True).to(x.dtype)  # (B, 1)
@@ -48,6 +48,6 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     # beside a gap the nearer point counts, so that as much stays observed as was
     stretched = torch.where(between.isnan(), nearer, between)
     stretched = stretched.masked_fill((time > last)[:, None], math.nan)
-    noise = torch.randn(n_series, 1, 1, device=x.device, generator=generator)
+    noise = torch.randn(n_series, 1, 1, dtype=x.dtype, device=x.device, generator=generator)
     level = stretched.nanmean(-1, keepdim=True)
     return torch.lerp(level, stretched, torch.exp(_LOG_SCALE_STD * noise))

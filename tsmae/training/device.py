@@ -28,7 +28,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f"device={device!r} is a {type(device).__name__}; {allowed}.")
     if device == "auto":
-        return torch.device("cuda" if "cuda" in available else "cpu")
+        device = "cuda" if "cuda" in available else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError:
@@ -36,6 +36,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     name = str(resolved)
     if name not in available and name.removesuffix(":0") not in available:
         raise ValueError(f"device={device!r} is not available; {allowed}.")
+    if resolved.type == "cuda" and resolved.index is None:  # which may be another one later
+        resolved = torch.device("cuda", torch.cuda.current_device())
     return resolved
 
 
@@ -44,7 +46,8 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False

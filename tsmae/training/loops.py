@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from tsmae.training.randomness import isolated_global_rng, new_generator
 
 _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 8192  # time points of a batch whose activations stay in a core's cache
+_DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 _WORKER = "tsmae-embedding"  # name of the threads
@@ -176,34 +178,29 @@ def apply(
 ) -> np.ndarray:
     """Run `function` on batches of the panel and stack what it returns.
 
-    Series are taken in order of length, so that batches carry little padding; the output is
-    in the order of the panel. On a CPU as many batches run side by side as torch has threads,
-    each on one: small operations split over threads mostly wait for each other.
+    Series are taken in order of length, so that batches carry little padding and a few long
+    series do not make all batches small; the output is in the order of the panel. On a CPU as
+    many batches run side by side as torch has threads, each on one: small operations split over
+    threads mostly wait for each other.
 
     Raises
     ------
     ValueError
         If the output for a series is not finite.
     """
-    n, batch_size = len(panel), _EMBEDDING_BATCH
-    if device.type == "cpu":
-        batch_size = min(batch_size, max(1, _CACHED_POINTS // panel.n_points))
-    order = np.arange(n) if panel.complete else np.argsort(panel.lengths, kind="stable")
+    n, batches = len(panel), _batches_by_length(panel, device)
 
     @torch.inference_mode()
-    def run(start: int) -> np.ndarray:
-        index = slice(start, start + batch_size)
-        part = panel[index if panel.complete else order[index]]
-        return function(Batch.of(part).to(device)).cpu().numpy()
+    def run(index: Any) -> np.ndarray:
+        return function(Batch.of(panel[index]).to(device)).cpu().numpy()
 
-    starts = range(0, n, batch_size)
-    n_workers = min(len(starts), torch.get_num_threads() if device.type == "cpu" else 1)
+    n_workers = min(len(batches), torch.get_num_threads() if device.type == "cpu" else 1)
     output: np.ndarray | None = None
     with _map_over(n_workers) as map_:
-        for start, result in zip(starts, map_(run, starts), strict=True):
+        for index, result in zip(batches, map_(run, batches), strict=True):
             if output is None:
                 output = np.empty((n, *result.shape[1:]), result.dtype)
-            output[order[start : start + batch_size]] = result
+            output[index] = result
     assert output is not None
     finite = np.isfinite(output).reshape(n, -1).all(1)
     if not finite.all():
@@ -213,6 +210,25 @@ def apply(
             f"is not finite. {_not_finite_because(panel.values[first])}"
         )
     return output
+
+
+def _batches_by_length(panel: Panel, device: torch.device) -> list[Any]:
+    """Indices or slices of batches of a bounded number of points, long series first."""
+    n_points = _CACHED_POINTS if device.type == "cpu" else _DEVICE_POINTS
+
+    def size(longest: int) -> int:
+        return min(_EMBEDDING_BATCH, max(1, n_points // longest))
+
+    if panel.complete:
+        step = size(panel.n_points)
+        return [slice(start, start + step) for start in range(0, len(panel), step)]
+    order = np.argsort(-panel.lengths, kind="stable")
+    batches = []
+    while len(order):
+        step = size(panel.lengths[order[0]])
+        batches.append(order[:step])
+        order = order[step:]
+    return batches
 
 
 def _not_finite_because(values: np.ndarray) -> str:

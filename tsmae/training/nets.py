@@ -20,6 +20,7 @@ from tsmae.training.batches import Batch, BatchIterator
 from tsmae.training.randomness import new_generator
 
 SCHEDULES = ("one_cycle", "cosine")
+_OF_WINDOWS = ("mrr", "mcc", "reconstruction", "hit_rate", "ndcg")  # means over masked ones
 
 
 class _StoppedByCallback(KeyboardInterrupt):
@@ -82,14 +83,16 @@ class PanelNet(NeuralNet):
             )
             return self
 
-    def step(self, batch: Batch) -> dict[str, torch.Tensor | int]:
-        """The loss and metrics of a batch, means over its "weight" items."""
+    def step(self, batch: Batch) -> dict:
+        """The loss and metrics of a batch, and how many items each is a mean of, in "weights".
+
+        What has no weight is a sum already.
+        """
         raise NotImplementedError
 
-    def summarize(self, totals: dict[str, torch.Tensor], prefix: str) -> dict[str, float]:
-        """Metrics of an epoch from sums; called once an epoch, so it may wait for a GPU."""
-        weight = max(1.0, float(totals.pop("weight")))
-        return {f"{prefix}_{name}": float(total) / weight for name, total in totals.items()}
+    def summarize(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+        """What an epoch records, of the means of its metrics and of its sums."""
+        return {name: float(total) for name, total in totals.items()}
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
@@ -116,17 +119,19 @@ class PanelNet(NeuralNet):
         if iterator is None:
             return
         totals: dict = defaultdict(float)
+        items: dict = defaultdict(float)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            weight = step.pop("weight")
-            totals["weight"] += weight
+            weights = step.pop("weights")
             for name, value in step.items():
-                # counts are sums already; a mean counts as often as the batch has items
-                totals[name] += value if name == "counts" else value.detach() * weight
+                totals[name] += value.detach() * weights.get(name, 1)
+                items[name] += weights.get(name, 0)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        for name, value in self.summarize(totals, prefix).items():
-            self.history.record(name, value)
+        # numbers are read here only, once an epoch: it may wait for a GPU
+        means = {name: total / (float(items[name]) or 1.0) for name, total in totals.items()}
+        for name, value in self.summarize(means).items():
+            self.history.record(f"{prefix}_{name}", value)
         loss = self.history[-1, f"{prefix}_loss"]
         so_far = self.history[:, f"{prefix}_loss"]
         self.history.record(f"{prefix}_loss_best", loss < min(so_far[:-1], default=math.inf))
@@ -178,23 +183,29 @@ class PretrainingNet(PanelNet):
             x = crop_and_stretch(x, self.masks_)
         jitter = self.jitter if self.module_.training else 0.0
         pretext = self.module_(x, self.masks_, batch.complete, views, resolution, jitter)
+        of_windows = {name: getattr(pretext, name) for name in _OF_WINDOWS}
         return {
             "loss": pretext.loss,
-            "mrr": pretext.mrr,
-            "mcc": pretext.mcc,
-            "reconstruction": pretext.reconstruction,
+            **of_windows,
             "contrast": pretext.contrast,
-            "hit_rate": pretext.hit_rate,
-            "ndcg": pretext.ndcg,
             "counts": pretext.codeword_counts,
-            "weight": pretext.n_items,
+            "weights": {
+                **dict.fromkeys(of_windows, pretext.n_masked),
+                "contrast": pretext.n_contrasted,
+            },
         }
 
-    def summarize(self, totals, prefix):
+    def summarize(self, totals):
         counts = totals.pop("counts")
-        metrics = super().summarize(totals, prefix)
-        metrics.update(codebook_use(counts, prefix))
-        return metrics
+        metrics = super().summarize(totals)
+        config = self.module_.config
+        metrics["loss"] = (  # its parts are means of windows and of series
+            config.mrr_weight * metrics["mrr"]
+            + config.mcc_weight * metrics["mcc"]
+            + metrics["reconstruction"]
+            + config.contrast_weight * metrics["contrast"]
+        )
+        return metrics | codebook_use(counts)
 
 
 class FineTuningNet(PanelNet):
@@ -227,18 +238,19 @@ class FineTuningNet(PanelNet):
         total = weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
         loss = (losses * (weights > 0)).sum() / total
         hits = (logits.argmax(1) == batch.y).float().mean()
-        return {"loss": loss, "accuracy": hits, "weight": len(batch)}
+        items = {"loss": weights.sum().detach(), "accuracy": len(batch)}
+        return {"loss": loss, "accuracy": hits, "weights": items}
 
 
-def codebook_use(counts: torch.Tensor, prefix: str) -> dict[str, float]:
+def codebook_use(counts: torch.Tensor) -> dict[str, float]:
     """Distinct codewords and perplexity of counts (G, K), means over the codebooks."""
     counts = counts.cpu()  # MPS has no float64
     share = counts.double() / counts.sum(-1, keepdim=True).clamp_min(1)
     entropy = -torch.xlogy(share, share).sum(-1)
     perplexity = entropy.exp() * counts.any(-1)  # 0 where no codeword was a target
     return {
-        f"{prefix}_distinct_codewords": float((counts > 0).sum(-1).double().mean()),
-        f"{prefix}_perplexity": float(perplexity.mean()),
+        "distinct_codewords": float((counts > 0).sum(-1).double().mean()),
+        "perplexity": float(perplexity.mean()),
     }
 
 

@@ -166,7 +166,9 @@ def _interleave(
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Layers and validity of several window grids as one sequence in the order of time."""
     starts = [(i, j) for j, (layers, _) in enumerate(grids) for i in range(layers[0].shape[1])]
-    order = sorted(range(len(starts)), key=starts.__getitem__)
+    order = torch.tensor(
+        sorted(range(len(starts)), key=starts.__getitem__), device=grids[0][0][0].device
+    )
     layers = [torch.cat(parts, 1)[:, order] for parts in zip(*(g for g, _ in grids), strict=True)]
     masks = [valid for _, valid in grids if valid is not None]  # of all grids, or of none
     return layers, torch.cat(masks, 1)[:, order] if masks else None

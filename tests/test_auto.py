@@ -11,6 +11,7 @@ from tsmae import TimeMAETransformer, transformer
 from tsmae.nn import TimeMAE
 from tsmae.training import augmentation
 from tsmae.training.augmentation import crop_and_stretch
+from tsmae.training.batches import batch_starts
 from tsmae.training.loops import batch_size_of
 from tsmae.training.randomness import new_generator
 
@@ -50,6 +51,14 @@ def test__window_length__auto__eight_or_a_quarter(n_points, length):
 def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
     assert batch_size_of("auto", n, 32, 128) == size
     assert batch_size_of(7, n, 32, 128) == 7
+
+
+def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
+    assert batch_starts(33, 32) == [0] and batch_starts(34, 32) == [0, 32]
+    assert batch_starts(3, 1) == [0, 1, 2] and batch_starts(1, 32) == [0]
+    seen = steps_of(monkeypatch, "x")
+    TimeMAETransformer(**TINY, max_epochs=3, random_state=0).fit(panel(65))
+    assert [len(x) for _, x in seen] == 3 * [32, 33]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
-        those get enough steps: a sixteenth of the panel, at least 32.
+        those get enough steps: a sixteenth of the panel, at least 32. A last series alone joins
+        the batch before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and below
         1000 series in proportion to their number less, so that a few series change the random

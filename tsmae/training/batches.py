@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,17 @@ class Batch(NamedTuple):
         return len(self.x)
 
 
+def batch_starts(n: int, batch_size: int) -> list[int]:
+    """Where each batch of n series starts.
+
+    A last series alone joins the batch before it: it would have no others to be told from.
+    """
+    starts = list(range(0, n, batch_size))
+    if 1 < batch_size < n and n % batch_size == 1:
+        starts.pop()
+    return starts
+
+
 class BatchIterator:
     """Iterates a :class:`PanelDataset` in batches, in a fresh order each epoch if shuffled.
 
@@ -74,7 +86,7 @@ class BatchIterator:
         self.generator = generator
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
+        return len(batch_starts(len(self.dataset), self.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         n = len(self.dataset)
@@ -82,5 +94,5 @@ class BatchIterator:
             order = np.arange(n)
         else:
             order = torch.randperm(n, generator=self.generator).numpy()
-        for start in range(0, n, self.batch_size):
-            yield self.dataset[order[start : start + self.batch_size]]
+        for start, stop in pairwise([*batch_starts(n, self.batch_size), n]):
+            yield self.dataset[order[start:stop]]

@@ -17,7 +17,7 @@ from torch import nn
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
 from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
-from tsmae.training.batches import Batch, PanelDataset
+from tsmae.training.batches import Batch, PanelDataset, batch_starts
 from tsmae.training.callbacks import ProgressBar, TargetUpdate
 from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
 from tsmae.training.randomness import isolated_global_rng, new_generator
@@ -110,8 +110,8 @@ def _train(
     With `held_out` data the fit stops after `patience` epochs without a lower loss on it
     (None: never), and the weights of the best epoch are restored.
     """
-    batches = -(-len(dataset) // batch_size)
-    steps = [*schedule(lr_schedule, lr, n_epochs * batches), *callbacks]
+    n_batches = len(batch_starts(len(dataset), batch_size))
+    steps = [*schedule(lr_schedule, lr, n_epochs * n_batches), *callbacks]
     if held_out is not None:
         never = n_epochs + 1
         stop = EarlyStopping(patience=patience or never, threshold=0, load_best=True, sink=_silent)

@@ -81,6 +81,10 @@ def test__feature_union__beside_mini_rocket__as_written_in_the_readme(panel, sma
     embedding = TimeMAETransformer(**small).fit(X).transform(X)
     np.testing.assert_array_equal(features[:, : embedding.shape[1]], embedding)
     assert features.shape[1] > embedding.shape[1] + 9000
+    few = clone(pipeline).set_params(featureunion__mae=FrozenEstimator(both.fit(X)["mae"]))
+    np.testing.assert_array_equal(
+        few.fit(X[:8], y[:8])[0].transform(X)[:, : embedding.shape[1]], embedding
+    )
     union = TimeMAETransformer(**small) + MiniRocketMultivariate(random_state=0)  # sktime's
     np.testing.assert_array_equal(union.fit_transform(X), features)
 

@@ -82,6 +82,17 @@ CHANGES = {
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
         **{f"jitter: {j}": {"jitter": j} for j in (0.0, 0.15, 0.3, 0.5)},
+        "pooling: with cross-correlations and winners, the default": {
+            "pooling": [
+                "max", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
+            ],
+        },
+        "pooling: with cross-correlations": {
+            "pooling": ["max", "std", "quarters", "autocorrelation", "cross_correlation"],
+        },
+        "pooling: with winners": {
+            "pooling": ["max", "std", "quarters", "autocorrelation", "winners"],
+        },
         "pooling: without quarters": {"pooling": ["max", "std", "autocorrelation"]},
         "pooling: without autocorrelation": {"pooling": ["max", "std", "quarters"]},
         "pooling: with the mean": {
@@ -118,8 +129,11 @@ METHODS = {  # the untrained encoder, then the pre-trained one
     "fine-tuning": ("FineZero+", "FineAll"),
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
-# tokenizers would change nothing
-PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
+# tokenizers would change nothing; and a readout of fewer columns, the same for all
+PREDICTING = {
+    "mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1,
+    "pooling": ["max", "std", "quarters", "autocorrelation"],
+}  # fmt: skip
 _BASES: dict[str, dict] = {"paper": {}, "defaults": PREDICTING}
 BASE = "as it is"
 _EPOCHS = 10

@@ -267,7 +267,7 @@ def test__class_weight__moves_predictions(panel, small):
         .mean()
         for w in (0.05, 20.0)
     )
-    assert few < many - 0.1
+    assert few < many - 0.05
     rare = np.array([0] * 20 + [1] * 4)
     plain = build(small, max_epochs=1, lr=1e-9).fit(X, rare)
     balanced = build(small, max_epochs=1, lr=1e-9, class_weight="balanced").fit(X, rare)
@@ -316,7 +316,7 @@ def test__predict_proba__rows_sum_to_one_and_match_predict(panel, small):
 def test__linear_probe__penalty_beside_mean_loss_and_squared_length_is_constant():
     assert linear_probe(10, 1000).C == 1.0
     assert pytest.approx(0.2) == linear_probe(100, 1000).C
-    assert pytest.approx(1 / (5e-5 * 6912 * 7352)) == linear_probe(7352, 6912).C
+    assert pytest.approx(1 / (5e-5 * 9216 * 7352)) == linear_probe(7352, 9216).C
 
 
 @pytest.mark.parametrize(("few", "trained"), [(20, "all"), (21, "head")])

@@ -44,7 +44,7 @@ def estimators(request):
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(CHANNELS, n)).cumsum(1) for n in (9, 14, 20, 21, 25, 26, 28, 30)]
     X[2][:, 3:10] = np.nan
-    pooling = ("mean", "max", "min", "std", "autocorrelation", "last")
+    pooling = ("mean", "max", "min", "std", "autocorrelation", "winners", "last")
     y = np.arange(8) % 2
     fitted_classifier = classifier(request.param, pooling=pooling).fit(X, y)
     outputs = fitted_classifier.predict_proba, lambda panel: embed(fitted_classifier, panel)

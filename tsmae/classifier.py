@@ -27,7 +27,7 @@ from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import linear_probe
 from tsmae.training.device import resolve_device
-from tsmae.training.loops import apply, batch_size_of, embed, fine_tune, standardize
+from tsmae.training.loops import apply, batch_size_of, calibrate, embed, fine_tune, standardize
 from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import EMBEDDING_LENGTH, TimeMAETransformer, training_settings
 
@@ -566,9 +566,12 @@ class TimeMAEClassifier(
         """Standardise what enters the head."""
         trained = module is self.model_ and self.fine_tune_ != "head"
         if trained or not self.transformer_.standardize:
+            generator = new_generator(seed)
+            if trained:  # the transformer has done so otherwise
+                calibrate(module.encoder, panel, self.device_, generator)
             smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
-            standardize(module.encoder, panel, self.device_, new_generator(seed), smallest)
-        else:  # the transformer has done so, but for the size
+            standardize(module.encoder, panel, self.device_, generator, smallest)
+        else:  # but for the size
             module.encoder.resize(module.encoder.embedding_dim**0.5 / EMBEDDING_LENGTH)
 
     def _fit_head(

@@ -21,6 +21,7 @@ from tsmae.training.device import resolve_device, uses_bfloat16
 from tsmae.training.loops import (
     apply,
     batch_size_of,
+    calibrate,
     embed,
     evaluate_pretext,
     pretrain,
@@ -94,13 +95,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Of the codeword classification.
     codeword_gradient : bool, default=True
         Whether a learned codebook gets gradients through its targets (straight-through).
-    pooling : str or tuple of str, default=("max", "std", "quarters", "autocorrelation")
+    pooling : str or tuple of str, default=("max", "std", "quarters", "autocorrelation", \
+            "cross_correlation", "winners")
         Statistics over the windows of a series, concatenated: "mean", "max", "min", "std",
         "last" (the last window), "quarters" (means over the four quarters of the series, which
         keep a coarse order in time, and whose mean is "mean"), "autocorrelation" (of each
         feature of the windows at lags of 1, 2 and 4 windows of all grids, which tells how it
-        comes and goes), or "none" (the flattened sequence of the windows of all grids, for
-        panels of one length).
+        comes and goes), "cross_correlation" (of each feature with the next one, a window before),
+        "winners" (how often each feature is the largest, and the smallest, of eight [3]_, each
+        beside its mean and in its deviations over the panel), or "none" (the flattened sequence
+        of the windows of all grids, for panels of one length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
@@ -232,6 +236,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
        Representations of Time Series with Decoupled Masked Autoencoders. arXiv 2303.00320.
     .. [2] T. Chen, S. Kornblith, M. Norouzi, G. Hinton. A Simple Framework for Contrastive
        Learning of Visual Representations. ICML 2020.
+    .. [3] A. Dempster, D. F. Schmidt, G. I. Webb. HYDRA: Competing Convolutional Kernels for
+       Fast and Accurate Time Series Classification. DMKD 37, 2023.
 
     Examples
     --------
@@ -279,7 +285,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         mcc_weight="auto",
         label_smoothing=0.2,
         codeword_gradient=True,
-        pooling=("max", "std", "quarters", "autocorrelation"),
+        pooling=("max", "std", "quarters", "autocorrelation", "cross_correlation", "winners"),
         scaling="auto",
         max_epochs=15,
         batch_size="auto",
@@ -448,6 +454,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
         self.history_ = self._pretrain(panel, seed)
         self.n_epochs_ = len(self.history_)
+        calibrate(self.series_encoder_, panel, self.device_, generator)
         if self.standardize:
             standardize(self.series_encoder_, panel, self.device_, generator)
             self.series_encoder_.resize(EMBEDDING_LENGTH / self.embedding_dim_**0.5)

@@ -12,6 +12,7 @@ def test__pool__padding__takes_no_part_in_any_statistic():
     x = torch.randn(3, 7, 4)
     valid = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
     names = ("mean", "max", "min", "std", "quarters", "autocorrelation", "last")
+    names += ("cross_correlation", "winners")
     together = pool([x], valid, names, 7)
     for i, length in enumerate((7, 4, 1)):
         alone = pool([x[i : i + 1, :length]], None, names, 7)
@@ -55,6 +56,78 @@ def test__autocorrelation__single_or_constant_position__is_zero(valid):
     assert (pool([torch.ones(1, 1, 2)], valid, ("autocorrelation",), 1) == 0).all()
     found = pool([torch.full((1, 6, 1), 7.1)], None, ("autocorrelation",), 6)
     assert found.abs().max() < 1e-6
+
+
+def test__cross_correlation__against_numpy():
+    x = torch.randn(2, 9, 3)
+    centred = x.numpy() - x.numpy().mean(1, keepdims=True)
+    deviation = np.sqrt(centred.var(1) + 1e-3)
+    expected = [
+        (centred[:, 1:, j] * centred[:, :-1, (j + 1) % 3]).mean(1)
+        / (deviation[:, j] * deviation[:, (j + 1) % 3])
+        for j in range(3)
+    ]
+    found = pool([x], None, ("cross_correlation",), 9)
+    np.testing.assert_allclose(found, np.stack(expected, 1), atol=1e-6)
+
+
+def test__cross_correlation__gap__only_pairs_that_are_there():
+    x = torch.tensor([[1.0, 3.0, 99.0, 1.0, 3.0], [3.0, 1.0, 99.0, 3.0, 1.0]]).T[None]
+    valid = torch.tensor([[True, True, False, True, True]])
+    # both of mean 2 and variance 1; a position before the second is where the first is
+    found = pool([x], valid, ("cross_correlation",), 5)
+    np.testing.assert_allclose(found, [[1 / 1.001] * 2], rtol=1e-6)
+
+
+def test__winners__far_apart__shares_of_positions():
+    x = torch.zeros(1, 4, 16)  # two groups: even features, and odd ones
+    x[0, :, 4] = torch.tensor([9.0, 9.0, 9.0, -9.0])
+    x[0, 3, 14] = 9.0
+    x[0, :, 1] = -9.0
+    largest, smallest = pool([x], None, ("winners",), 4).view(2, 16).numpy()
+    np.testing.assert_allclose(largest[[0, 4, 14]], [0, 0.75, 0.25], atol=1e-6)
+    np.testing.assert_allclose(largest[1::2], [0] + [1 / 7] * 7, atol=1e-6)
+    np.testing.assert_allclose(smallest[[1, 3, 4]], [1, 0, 0.25], atol=1e-6)
+    np.testing.assert_allclose(smallest[[0, 2, 6, 8, 10, 12, 14]], [0.75 / 7] * 6 + [0.75 / 7])
+
+
+@pytest.mark.parametrize("d", [1, 4, 8, 12, 20])
+def test__winners__any_width__a_group_shares_each_position(d):
+    shares = pool([torch.randn(3, 5, d)], None, ("winners",), 5).view(3, 2, d)
+    n_groups = -(-d // 8)
+    torch.testing.assert_close(shares.sum(2), torch.full((3, 2), float(n_groups)))
+
+
+def test__winners__softmax_of_distances_in_fifths_of_a_unit():
+    x = torch.randn(2, 6, 8)
+    location, scale = torch.randn(8), torch.rand(8) + 0.5
+    standard = ((x - location) / scale / 0.2).exp()
+    expected = torch.cat(
+        [(s / s.sum(2, keepdim=True)).mean(1) for s in (standard, 1 / standard)], 1
+    )
+    found = pool([x], None, ("winners",), 6, [(location, scale)])
+    torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test__calibrate__mean_and_deviation_of_each_feature_over_windows():
+    encoder = _encoder(("winners",), (1, 2))
+    x = torch.randn(7, 2, 16) * 3 + 1
+    encoder.calibrate(encoder.moments(x, complete=True).numpy())
+    for i, resolution in enumerate((1, 2)):
+        windows = encoder.backbone.encode(average_down(x, resolution))[0][-1].flatten(0, 1)
+        torch.testing.assert_close(encoder.unit_location[i, 0], windows.mean(0))
+        torch.testing.assert_close(encoder.unit_scale[i, 0], windows.std(0, correction=0))
+
+
+@torch.no_grad()
+def test__calibrate__constant_feature__has_unit_scale():
+    encoder = _encoder(("winners",))
+    moments = np.zeros((5, 1, 1, 2, 8), np.float32)
+    moments[..., 0, :] = 3.0
+    moments[..., 1, 1] = 0.5
+    encoder.calibrate(moments)
+    np.testing.assert_allclose(encoder.unit_scale[0, 0], [1, 0.5, 1, 1, 1, 1, 1, 1])
 
 
 def _encoder(statistics, resolutions=(1,), shifts=1):
@@ -122,7 +195,8 @@ def test__shifts__quarters_are_in_the_order_of_time():
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 15])
 def test__resolutions_and_shifts__padding_and_other_series_change_nothing(length):
-    encoder = _encoder(("max", "std", "quarters", "autocorrelation", "none"), (1, 2, 4), 4)
+    names = ("max", "std", "quarters", "autocorrelation", "cross_correlation", "winners", "none")
+    encoder = _encoder(names, (1, 2, 4), 4)
     x = torch.randn(3, 2, 16)
     x[1, :, length:] = torch.nan
     together, alone = encoder(x)[1:2], encoder(x[1:2, :, :length])

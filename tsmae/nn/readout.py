@@ -13,11 +13,17 @@ from tsmae.nn.embedding import bridge_gaps, jitter
 
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 
-STATISTICS = ("mean", "max", "min", "std", "quarters", "autocorrelation", "last", "none")
+STATISTICS = (
+    "mean", "max", "min", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
+    "last", "none",
+)  # fmt: skip
 LAYERS = ("last", "all", "ends")
 _N_QUARTERS = 4
 _LAGS = (1, 2, 4)  # positions; with two window grids half a window, one and two
 _CONSTANT_VARIANCE = 1e-3  # of a feature over positions; correlations of smaller ones fade
+_COMPETITORS = 8  # features of which one wins
+_SOFTNESS = 0.2  # deviations of a feature; a hard maximum would jump at rounding errors
+_N_VECTORS = {"quarters": _N_QUARTERS, "autocorrelation": len(_LAGS), "winners": 2}  # others: 1
 
 
 def pool(
@@ -25,6 +31,7 @@ def pool(
     valid: torch.Tensor | None,
     statistics: Sequence[str],
     n_positions: int,
+    units: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> torch.Tensor:
     """Concatenate statistics over the positions of each layer.
 
@@ -36,20 +43,32 @@ def pool(
     statistics : sequence of str in STATISTICS
         "quarters" are the means over each quarter of the series, which keep a coarse order
         in time; "autocorrelation" is that of each feature, at lags of 1, 2 and 4 positions;
-        "last" is the last position that is not padding; "none" flattens the sequence.
+        "cross_correlation" is that of each feature with the next one a position before;
+        "winners" are the shares of positions at which a feature is the largest, and the
+        smallest, of a group of eight; "last" is the last position that is not padding; "none"
+        flattens the sequence.
     n_positions : int
         Positions that "none" emits; shorter series are filled with zeros.
+    units : sequence of pairs of (d,) tensors, optional
+        Of each layer the location and scale in which "winners" compares features.
 
     Returns
     -------
     (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics,
-    "quarters" as four and "autocorrelation" as three.
+    "quarters" as four, "autocorrelation" as three and "winners" as two.
     """
-    return torch.cat([_statistic(s, x, valid, n_positions) for x in layers for s in statistics], 1)
+    pooled = []
+    for x, unit in zip(layers, units or [None] * len(layers), strict=True):
+        pooled += [_statistic(name, x, valid, n_positions, unit) for name in statistics]
+    return torch.cat(pooled, 1)
 
 
 def _statistic(
-    name: str, x: torch.Tensor, valid: torch.Tensor | None, n_positions: int
+    name: str,
+    x: torch.Tensor,
+    valid: torch.Tensor | None,
+    n_positions: int,
+    unit: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> torch.Tensor:
     if name == "none":
         if valid is not None:
@@ -65,20 +84,22 @@ def _statistic(
         return _quarters(x, valid)
     if name == "autocorrelation":
         return _autocorrelation(x, valid)
+    if name == "cross_correlation":
+        return _cross_correlation(x, valid)
+    if name == "winners":
+        return _winners(x if unit is None else (x - unit[0]) / unit[1], valid)
     if name == "std":
         # the root has no gradient at 0, where a series of a single position is
         return _centre(x, valid)[1].clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+    if name == "mean":
+        return _mean(x, valid)
     if valid is None:
-        if name == "mean":
-            return x.mean(1)
         if name == "max":
             return x.amax(1)
         if name == "min":
             return x.amin(1)
         return x[:, -1]
     there = valid[..., None]
-    if name == "mean":
-        return (x * there).sum(1) / there.sum(1).clamp_min(1)
     if name == "max":
         return x.masked_fill(~there, -torch.inf).amax(1)
     if name == "min":
@@ -86,6 +107,13 @@ def _statistic(
     order = torch.arange(x.shape[1], device=x.device)
     last = torch.where(valid, order, 0).amax(1)
     return x[torch.arange(len(x), device=x.device), last]
+
+
+def _mean(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    if valid is None:
+        return x.mean(1)
+    there = valid[..., None]
+    return (x * there).sum(1) / there.sum(1).clamp_min(1)
 
 
 def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
@@ -126,19 +154,50 @@ def _centre(x: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, 
 
 
 def _autocorrelation(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
-    """How much of each feature comes again a few positions later: (B, N, d) -> (B, 3 d).
-
-    Means over the pairs of positions that are both there, 0 if there is none.
-    """
+    """How much of each feature comes again a few positions later: (B, N, d) -> (B, 3 d)."""
     centred, variance = _centre(x, valid)
-    lagged = []
-    for lag in _LAGS:
-        n_pairs: torch.Tensor | int = max(1, x.shape[1] - lag)
-        if valid is not None:
-            n_pairs = (valid[:, lag:] & valid[:, :-lag]).sum(1, keepdim=True).clamp_min(1)
-        covariance = (centred[:, lag:] * centred[:, :-lag]).sum(1) / n_pairs
-        lagged.append(covariance / (variance + _CONSTANT_VARIANCE))
-    return torch.cat(lagged, 1)
+    scale = variance + _CONSTANT_VARIANCE
+    return torch.cat([_lagged(centred, centred, valid, lag) / scale for lag in _LAGS], 1)
+
+
+def _cross_correlation(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """Of each feature with the one behind it a position before: (B, N, d) -> (B, d)."""
+    centred, variance = _centre(x, valid)
+    deviation = (variance + _CONSTANT_VARIANCE).sqrt()
+    covariance = _lagged(centred, centred.roll(-1, 2), valid, 1)
+    return covariance / (deviation * deviation.roll(-1, 1))
+
+
+def _lagged(
+    later: torch.Tensor, earlier: torch.Tensor, valid: torch.Tensor | None, lag: int
+) -> torch.Tensor:
+    """Mean product over the pairs of positions that are both there, 0 if there is none."""
+    n_pairs: torch.Tensor | int = max(1, later.shape[1] - lag)
+    if valid is not None:
+        n_pairs = (valid[:, lag:] & valid[:, :-lag]).sum(1, keepdim=True).clamp_min(1)
+    return (later[:, lag:] * earlier[:, :-lag]).sum(1) / n_pairs
+
+
+def _winners(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """How often each feature is the largest of its group, and the smallest: (B, N, d) -> (B, 2 d).
+
+    Features compete in groups, as kernels do in HYDRA [1]_; at a near tie they share.
+
+    .. [1] A. Dempster, D. F. Schmidt, G. I. Webb. HYDRA: Competing convolutional kernels for
+       fast and accurate time series classification. DMKD 37, 2023.
+    """
+    d = x.shape[2]
+    shares = []
+    for signed in (x / _SOFTNESS, x / -_SOFTNESS):
+        padded = nn.functional.pad(signed, (0, -d % _COMPETITORS), value=-torch.inf)
+        # over the last dimension the softmax of so few would take twenty times as long
+        share = padded.unflatten(2, (_COMPETITORS, -1)).softmax(2)
+        shares.append(_mean(share.flatten(2)[..., :d], valid))
+    return torch.cat(shares, 1)
+
+
+def _is_constant(deviation: np.ndarray, location: np.ndarray) -> np.ndarray:
+    return deviation <= _CONSTANT * np.abs(location) + np.finfo(np.float32).tiny
 
 
 def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:
@@ -196,10 +255,15 @@ class SeriesEncoder(nn.Module):
     location, scale : (D,) buffers
         Embeddings leave shifted and scaled by them; see :meth:`standardize` and
         :meth:`resize`.
+    unit_location, unit_scale : (R, L, d) buffers
+        Mean and deviation of each pooled feature over windows, by resolution and layer, in
+        which "winners" compares features; only with that statistic, see :meth:`calibrate`.
     """
 
     location: torch.Tensor
     scale: torch.Tensor
+    unit_location: torch.Tensor
+    unit_scale: torch.Tensor
 
     def __init__(
         self,
@@ -221,13 +285,14 @@ class SeriesEncoder(nn.Module):
         self.n_flattened = {r: len(self.offsets) * -(-n_positions // r) for r in self.resolutions}
         n_vectors = 0
         for resolution in self.resolutions:
-            sizes = {
-                "none": self.n_flattened[resolution],
-                "quarters": _N_QUARTERS,
-                "autocorrelation": len(_LAGS),
-            }
+            sizes = {**_N_VECTORS, "none": self.n_flattened[resolution]}
             n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
         self.embedding_dim = n_vectors * d_model
+        self.compares = "winners" in self.statistics
+        if self.compares:
+            units = (len(self.resolutions), n_layers, d_model)
+            self.register_buffer("unit_location", torch.zeros(units))
+            self.register_buffer("unit_scale", torch.ones(units))
         self.register_buffer("location", torch.zeros(self.embedding_dim))
         self.register_buffer("scale", torch.ones(self.embedding_dim))
 
@@ -243,10 +308,26 @@ class SeriesEncoder(nn.Module):
             assert generator is not None, "jitter draws from a generator"
             x = jitter(x, jitter_deviation, generator)
         pooled = []
-        for resolution in self.resolutions:
+        for i, resolution in enumerate(self.resolutions):
             layers, valid = self._encode(average_down(x, resolution, complete), complete, generator)
-            pooled.append(pool(layers, valid, self.statistics, self.n_flattened[resolution]))
+            n_flattened = self.n_flattened[resolution]
+            units = None
+            if self.compares:
+                units = list(zip(self.unit_location[i], self.unit_scale[i], strict=True))
+            pooled.append(pool(layers, valid, self.statistics, n_flattened, units))
         return (torch.cat(pooled, 1) - self.location) / self.scale
+
+    def moments(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
+        """Means and deviations over windows of each pooled feature: (B, C, T) -> (B, R, L, 2, d).
+
+        What :meth:`calibrate` takes.
+        """
+        x = self.backbone.scaling(x)
+        pooled = []
+        for resolution in self.resolutions:
+            layers, valid = self._encode(average_down(x, resolution, complete), complete, None)
+            pooled.append(pool(layers, valid, ("mean", "std"), 0))
+        return torch.stack(pooled, 1).unflatten(2, (len(layers), 2, -1))
 
     def _encode(
         self, x: torch.Tensor, complete: bool, generator: torch.Generator | None
@@ -265,6 +346,21 @@ class SeriesEncoder(nn.Module):
                 grids.append((layers, valid))
         return _interleave(grids) if len(grids) > 1 else grids[0]
 
+    def calibrate(self, moments: np.ndarray) -> None:
+        """Choose the units in which features are compared from the moments of series.
+
+        Parameters
+        ----------
+        moments : (n, R, L, 2, d) array
+            Of a panel, see :meth:`moments`. Each series counts alike.
+        """
+        means, deviations = moments[:, :, :, 0].astype(np.float64), moments[:, :, :, 1]
+        location = means.mean(0)
+        scale = np.sqrt(means.var(0) + np.square(deviations, dtype=np.float64).mean(0))
+        scale[_is_constant(scale, location)] = 1.0
+        self.unit_location.copy_(torch.from_numpy(location))
+        self.unit_scale.copy_(torch.from_numpy(scale))
+
     def standardize(self, embeddings: np.ndarray, smallest: float = 0.0) -> None:
         """Choose `location` and `scale` so that these embeddings become standardised.
 
@@ -278,7 +374,7 @@ class SeriesEncoder(nn.Module):
         """
         location = embeddings.mean(0, dtype=np.float64)
         scale = embeddings.std(0, dtype=np.float64)
-        scale[scale <= _CONSTANT * np.abs(location) + np.finfo(np.float32).tiny] = 1.0
+        scale[_is_constant(scale, location)] = 1.0
         scale = np.maximum(scale, smallest * np.median(scale))
         self.location.copy_(torch.from_numpy(location))
         self.scale.copy_(torch.from_numpy(scale))

@@ -26,6 +26,7 @@ _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 8192  # time points of a batch whose activations stay in a core's cache
 _DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
+_CALIBRATE_ON = 1000  # series, of many windows each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 _WORKER = "tsmae-embedding"  # name of the threads
 
@@ -266,6 +267,16 @@ def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndar
     return apply(lambda batch: encoder(batch.x, batch.complete), panel, device)
 
 
+def calibrate(
+    encoder: SeriesEncoder, panel: Panel, device: torch.device, generator: torch.Generator
+) -> None:
+    """Tell an encoder that compares features how large each is on a panel, or a sample of it."""
+    if encoder.compares:
+        sample = _sample(panel, _CALIBRATE_ON, generator)
+        moments = apply(lambda batch: encoder.moments(batch.x, batch.complete), sample, device)
+        encoder.calibrate(moments)
+
+
 def standardize(
     encoder: SeriesEncoder,
     panel: Panel,
@@ -277,6 +288,12 @@ def standardize(
 
     See :meth:`SeriesEncoder.standardize` for `smallest`.
     """
-    if len(panel) > _STANDARDIZE_ON:
-        panel = panel[torch.randperm(len(panel), generator=generator)[:_STANDARDIZE_ON].numpy()]
-    encoder.standardize(embed(encoder, panel, device), smallest)
+    sample = _sample(panel, _STANDARDIZE_ON, generator)
+    encoder.standardize(embed(encoder, sample, device), smallest)
+
+
+def _sample(panel: Panel, n: int, generator: torch.Generator) -> Panel:
+    """At most `n` series, drawn at random."""
+    if len(panel) <= n:
+        return panel
+    return panel[torch.randperm(len(panel), generator=generator)[:n].numpy()]

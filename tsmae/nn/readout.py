@@ -58,7 +58,8 @@ def pool(
     "quarters" as four, "autocorrelation" as three and "winners" as two.
     """
     pooled = []
-    for x, unit in zip(layers, units or [None] * len(layers), strict=True):
+    for i, x in enumerate(layers):
+        unit = None if units is None else units[i]
         pooled += [_statistic(name, x, valid, n_positions, unit) for name in statistics]
     return torch.cat(pooled, 1)
 

@@ -164,7 +164,8 @@ def report(results: pd.DataFrame, options) -> str:
         f"same architecture and the same readout. Pre-training takes {options.epochs} epochs "
         "here, fewer than the presets', so that all rows can be afforded: compare rows with each "
         "other, not with the main table. The defaults predict codewords here, as they do on "
-        "large panels, whatever the size of this one."
+        "large panels, whatever the size of this one, and are read out without the two statistics "
+        "that came last, but for the rows that name them."
     ]
     for dataset, part in results.groupby("dataset", sort=False):
         for section, (untrained, trained) in METHODS.items():

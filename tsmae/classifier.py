@@ -91,7 +91,8 @@ class TimeMAEClassifier(
     pooling : str or tuple of str, default=("mean", "quarters")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
         transformer's. Maxima, deviations and autocorrelations make good fixed features, but an
-        encoder that is trained through them generalises worse.
+        encoder that is trained through them generalises worse; correlations between features and
+        winners were not tried.
     pooling_layers : {"last", "all", "ends"}, default="last"
     pooling_resolutions : tuple of int, default=(1,)
     pooling_shifts : int, default=1

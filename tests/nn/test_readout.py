@@ -98,10 +98,10 @@ def test__winners__any_width__a_group_shares_each_position(d):
     torch.testing.assert_close(shares.sum(2), torch.full((3, 2), float(n_groups)))
 
 
-def test__winners__softmax_of_distances_in_fifths_of_a_unit():
+def test__winners__softmax_of_distances_in_tenths_of_a_unit():
     x = torch.randn(2, 6, 8)
     location, scale = torch.randn(8), torch.rand(8) + 0.5
-    standard = ((x - location) / scale / 0.2).exp()
+    standard = ((x - location) / scale / 0.1).exp()
     expected = torch.cat(
         [(s / s.sum(2, keepdim=True)).mean(1) for s in (standard, 1 / standard)], 1
     )

@@ -22,7 +22,7 @@ _N_QUARTERS = 4
 _LAGS = (1, 2, 4)  # positions; with two window grids half a window, one and two
 _CONSTANT_VARIANCE = 1e-3  # of a feature over positions; correlations of smaller ones fade
 _COMPETITORS = 8  # features of which one wins
-_SOFTNESS = 0.2  # deviations of a feature; a hard maximum would jump at rounding errors
+_SOFTNESS = 0.1  # deviations of a feature; a hard maximum would jump at rounding errors
 _N_VECTORS = {"quarters": _N_QUARTERS, "autocorrelation": len(_LAGS), "winners": 2}  # others: 1
 
 
@@ -249,10 +249,12 @@ class SeriesEncoder(nn.Module):
         The series is encoded once for each of them, averaged over so many points each time.
     shifts : int
         Statistics are pooled over so many window grids together, each a share of the window
-        length later than the one before.
+        later than the one before.
 
     Attributes
     ----------
+    compares : bool
+        Whether features are compared with each other, so that :meth:`calibrate` has a use.
     location, scale : (D,) buffers
         Embeddings leave shifted and scaled by them; see :meth:`standardize` and
         :meth:`resize`.

@@ -23,10 +23,10 @@ from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedul
 from tsmae.training.randomness import isolated_global_rng, new_generator
 
 _EMBEDDING_BATCH = 256  # series, at most
-_CACHED_POINTS = 8192  # time points of a batch whose activations stay in a core's cache
+_CACHED_POINTS = 16384  # time points of a batch whose activations stay in a core's cache
 _DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
-_CALIBRATE_ON = 1000  # series, of many windows each
+_CALIBRATE_ON = 256  # series, of many windows each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 _WORKER = "tsmae-embedding"  # name of the threads
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import settings
+from benchmarks.protocols import NARROWER, settings
 from benchmarks.reports import markdown, means, summary
 
 _OBJECTIVES = {
@@ -129,11 +129,8 @@ METHODS = {  # the untrained encoder, then the pre-trained one
     "fine-tuning": ("FineZero+", "FineAll"),
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
-# tokenizers would change nothing; and a readout of fewer columns, the same for all
-PREDICTING = {
-    "mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1,
-    "pooling": ["max", "std", "quarters", "autocorrelation"],
-}  # fmt: skip
+# tokenizers would change nothing
+PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1, **NARROWER}
 _BASES: dict[str, dict] = {"paper": {}, "defaults": PREDICTING}
 BASE = "as it is"
 _EPOCHS = 10

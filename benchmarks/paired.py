@@ -106,6 +106,7 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
     )
 
     panel = np.random.default_rng(0).normal(size=(8 * _BATCH, 9, 128)).astype(np.float32)
+    n_cached = loops._CACHED_POINTS
     for name, settings in (("paper's settings", presets.PAPER), ("defaults", {})):
         encoder = TimeMAETransformer(**{**settings, "max_epochs": 0}).fit(panel)
 
@@ -124,18 +125,23 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
 
         yield (
             f"transform, {name}: batches side by side, a thread each / in turn, on all threads",
-            functools.partial(transform, 8192),
+            functools.partial(transform, n_cached),
             one_after_the_other,
         )
         yield (
             f"transform, {name}: GELU in place / in a tensor of its own",
-            functools.partial(transform, 8192),
+            functools.partial(transform, n_cached),
             plain,
         )
         yield (
-            f"transform, {name}: 8192 points / 256 series a batch",
-            functools.partial(transform, 8192),
+            f"transform, {name}: {n_cached} points / 256 series a batch",
+            functools.partial(transform, n_cached),
             functools.partial(transform, 256 * 128),
+        )
+        yield (
+            f"transform, {name}: {n_cached} / 8192 points a batch",
+            functools.partial(transform, n_cached),
+            functools.partial(transform, 8192),
         )
 
     batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))

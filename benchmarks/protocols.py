@@ -85,6 +85,10 @@ def settings(preset: str = "defaults", **transformer) -> dict:
     return {"transformer": transformer, "classifier": {}}
 
 
+# a readout of fewer columns, for tables in which rows compare with each other alone
+NARROWER = {"pooling": ["max", "std", "quarters", "autocorrelation"]}
+
+
 def key(cell: Cell) -> str:
     """Identity of a cell: data set, method, seed and all settings that the method reads.
 

@@ -227,6 +227,17 @@ def test__fit__global_seeds__do_not_matter(build, which, fitted):
         random.setstate(states[2])
 
 
+@pytest.mark.parametrize("store", [through_pickle, through_file])
+def test__default_device_of_torch__does_not_matter(build, which, fitted, tmp_path, store):
+    try:
+        torch.set_default_device("meta")  # any but the CPU, on any machine
+        again = store(build(which).fit(SERIES, LABELS), tmp_path)
+        numbers = outputs(again) + outputs(again, COMPLETE)
+    finally:
+        torch.set_default_device(None)
+    assert_same(numbers, outputs(fitted) + outputs(fitted, COMPLETE))
+
+
 @pytest.mark.parametrize("encoder", [None, DropoutEncoder])
 def test__fit__in_threads__same_numbers_as_one_by_one(build, encoder):
     seeds = [0, 1, 0, 1, 2, 2]

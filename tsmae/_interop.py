@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from tsmae._parameters import check_callbacks, readout_of
 from tsmae.panel import Panel
+from tsmae.training.device import cpu_by_default
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
 _SKLEARN_BOOKKEEPING = (
@@ -117,11 +118,11 @@ class Bridge:
     def _fresh_fit(self) -> Iterator[None]:
         """Forget the last fit, and this one too if it fails: an estimator is never half fitted.
 
-        Gradients are on, whatever the caller has switched off.
+        Gradients are on and tensors on the CPU unless they say otherwise, whatever the caller set.
         """
         self.reset()
         try:
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), cpu_by_default():
                 yield
         except BaseException:
             self.reset()

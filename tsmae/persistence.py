@@ -30,7 +30,7 @@ from sklearn.frozen import FrozenEstimator
 
 from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
-from tsmae.training.device import available_devices, resolve_device
+from tsmae.training.device import available_devices, cpu_by_default, resolve_device
 from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
@@ -181,7 +181,7 @@ class SavedAsTensors:
             )
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
-        with _damage_as_value_error(path, cls):
+        with _damage_as_value_error(path, cls), cpu_by_default():
             return _restore(description["estimator"], weights, cls)
 
     @classmethod

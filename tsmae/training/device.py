@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -39,6 +42,16 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if resolved.type == "cuda" and resolved.index is None:  # which may be another one later
         resolved = torch.device("cuda", torch.cuda.current_device())
     return resolved
+
+
+@contextmanager
+def cpu_by_default() -> Iterator[None]:
+    """Tensors are made on the CPU, whatever torch's default device; what is elsewhere says so."""
+    if torch.get_default_device().type == "cpu":
+        yield  # every call of torch within the other block takes longer
+    else:
+        with torch.device("cpu"):
+            yield
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:

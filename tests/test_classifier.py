@@ -523,3 +523,15 @@ def test__callback_that_freezes__only_the_training_it_belongs_to(panel, small):
     weights = tuned.fit(X, y).model_.encoder.backbone.encoder.parameters()
     pairs = zip(weights, encoder(transformer), strict=True)
     assert any(not np.array_equal(new.detach(), frozen) for new, frozen in pairs)
+
+
+def test__winners__trained_encoder__has_units_measured_before_training(panel, small):
+    X, y = panel
+    readout = {"pooling_layers": "last", "pooling_resolutions": (1,), "pooling_shifts": 1}
+    transformer = TimeMAETransformer(**{**small, **readout, "pooling": "winners"})
+    classifier = TimeMAEClassifier(
+        transformer, fine_tune="all", max_epochs=1, random_state=0, pooling="winners", **readout
+    ).fit(X, y)
+    units = classifier.model_.encoder.unit_scale
+    assert torch.equal(units, classifier.transformer_.series_encoder_.unit_scale)
+    assert (units - 1).abs().min() > 1e-3

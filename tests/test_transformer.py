@@ -546,3 +546,16 @@ def test__valid_loss__class_weight__same_in_batches_of_any_size(panel, small):
         net.run_single_epoch(iterator, False, "valid", net.validation_step)
         losses.append(net.history[-1, "valid_loss"])
     assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test__winners__units_are_those_of_the_panel(panel, small, standardize):
+    X, _ = panel
+    settings = {**small, "pooling": ("max", "winners"), "standardize": standardize}
+    encoder = TimeMAETransformer(**settings).fit(X).series_encoder_
+    with torch.no_grad():
+        moments = encoder.moments(torch.from_numpy(X).float(), complete=True).numpy()
+    means, deviations = moments[:, :, :, 0], moments[:, :, :, 1]
+    np.testing.assert_allclose(encoder.unit_location, means.mean(0), atol=1e-5)
+    scale = np.sqrt(np.square(deviations).mean(0) + means.var(0))
+    np.testing.assert_allclose(encoder.unit_scale, scale, rtol=1e-4)

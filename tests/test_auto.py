@@ -247,3 +247,12 @@ def test__crop_and_stretch__as_much_stays_missing_and_values_stay_close(monkeypa
     assert abs(views.isnan().float().mean() - 0.5) < 0.02
     off = (views - crop_and_stretch(whole, new_generator(1)))[~views.isnan()].abs() * 199
     assert off.max() < 0.501  # half a point: the nearer one, and no other
+
+
+def test__crop_and_stretch__sparse_series__never_empty():
+    x = torch.full((500, 2, 32), torch.nan)
+    x[:, 0, :4] = torch.randn(500, 4)
+    x[:, 1, -1] = 1.0
+    views = crop_and_stretch(x, new_generator(0))
+    assert not views.isnan().flatten(1).all(1).any()
+    assert (views[:, 0].isnan().sum(1) != 28).any()  # most are crops

@@ -107,8 +107,8 @@ def test__draw_mask__padded_positions__counts_follow_own_length(per, ratio):
 def test__fit__ragged__masks_follow_each_series_windows(monkeypatch):
     seen = []
 
-    def record(valid, ratio, generator, per):
-        masked = draw_mask(valid, ratio, generator, per)
+    def record(valid, *settings):
+        masked = draw_mask(valid, *settings)
         seen.append((valid.sum(1), masked.sum(1)))
         return masked
 

@@ -14,6 +14,7 @@ from torch import nn
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
 from tsmae.training import device as device_module
+from tsmae.training import loops
 from tsmae.training.batches import PanelDataset
 from tsmae.training.nets import FineTuningNet, PretrainingNet
 
@@ -288,6 +289,50 @@ def test__encoder__gaps__need_a_padding_mask(panel, small):
     )
 
 
+def test__encoder__gap_within_windows__needs_no_padding_mask(panel, small):
+    X, _ = panel
+    X = X.copy()
+    X[3, 0, 5] = np.nan
+    transformer = TimeMAETransformer(**small, encoder=Mixer).fit(X)
+    assert np.isfinite(transformer.transform(X)).all(axis=None)
+
+
+class Halved(Mixer):
+    """Computes in bfloat16."""
+
+    def forward(self, x):
+        return super().forward(x).bfloat16()
+
+
+def test__encoder__of_another_type__embeddings_are_float32(panel, small):
+    X, _ = panel
+    settings = {**small, "pooling": ("mean", "winners"), "pooling_layers": "last"}
+    embedding = TimeMAETransformer(**settings, encoder=Halved).fit(X).transform(X)
+    assert (embedding.dtypes == np.float32).all() and np.isfinite(embedding).all(axis=None)
+
+
+class Strict(Mixer):
+    """Refuses series without a position, and keeps a buffer as long as its input."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.register_buffer("seen", torch.zeros(0))
+
+    def forward(self, x, padding_mask=None):
+        assert padding_mask is None or not padding_mask.all(1).any()
+        self.seen = torch.zeros(x.shape[1])
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("decoupled", [True, False])
+def test__encoder__target_and_mask_tokens__always_something_to_attend_to(panel, small, decoupled):
+    X, _ = panel
+    X = X.copy()
+    X[3, :, 4:] = np.nan  # one window, which is not masked
+    settings = {**small, "mrr_weight": 1.0, "mcc_weight": 1.0, "decoupled": decoupled}
+    assert TimeMAETransformer(**settings, encoder=Strict).fit(X).n_epochs_ == 1
+
+
 class Normed(nn.Module):
     """Keeps statistics of its own, in buffers."""
 
@@ -559,3 +604,12 @@ def test__winners__units_are_those_of_the_panel(panel, small, standardize):
     np.testing.assert_allclose(encoder.unit_location, means.mean(0), atol=1e-5)
     scale = np.sqrt(np.square(deviations).mean(0) + means.var(0))
     np.testing.assert_allclose(encoder.unit_scale, scale, rtol=1e-4)
+
+
+def test__batches__on_a_device__smaller_the_more_channels():
+    sizes = []
+    for n_channels in (1, 63, 128):
+        panel = Panel.from_array(np.zeros((300, n_channels, 2**13), np.float32))
+        batches = loops._batches_by_length(panel, torch.device("meta"))
+        sizes.append(batches[0].stop)
+    assert sizes == [128, 128, 32]

@@ -34,6 +34,13 @@ def test__quarters__borders_within_a_position__shared_by_length():
     np.testing.assert_allclose(pool([x], None, ("quarters",), 6)[0], expected, rtol=1e-6)
 
 
+def test__quarters__nothing_seen_in_one__is_as_the_series_on_average():
+    x = torch.tensor([1.0, 3.0, 99.0, 99.0, 2.0, 4.0, 6.0, 8.0]).view(1, 8, 1)
+    valid = torch.tensor([[True, True, False, False, True, True, True, True]])
+    found = pool([x], valid, ("quarters",), 8)[0]
+    torch.testing.assert_close(found, torch.tensor([2.0, 4.0, 3.0, 7.0]))
+
+
 def test__autocorrelation__against_numpy():
     x = torch.randn(2, 9, 3)
     centred = x.numpy() - x.numpy().mean(1, keepdims=True)
@@ -111,13 +118,15 @@ def test__winners__softmax_of_distances_in_tenths_of_a_unit():
 
 @torch.no_grad()
 def test__calibrate__mean_and_deviation_of_each_feature_over_windows():
-    encoder = _encoder(("winners",), (1, 2))
+    backbone = _encoder(("winners",)).backbone
+    encoder = SeriesEncoder(backbone, ("winners",), "ends", (1, 2)).eval()
     x = torch.randn(7, 2, 16) * 3 + 1
     encoder.calibrate(encoder.moments(x, complete=True).numpy())
     for i, resolution in enumerate((1, 2)):
-        windows = encoder.backbone.encode(average_down(x, resolution))[0][-1].flatten(0, 1)
-        torch.testing.assert_close(encoder.unit_location[i, 0], windows.mean(0))
-        torch.testing.assert_close(encoder.unit_scale[i, 0], windows.std(0, correction=0))
+        embedded, *_, last = backbone.encode(average_down(x, resolution))[0]
+        for j, layer in enumerate((embedded.flatten(0, 1), last.flatten(0, 1))):
+            torch.testing.assert_close(encoder.unit_location[i, j], layer.mean(0))
+            torch.testing.assert_close(encoder.unit_scale[i, j], layer.std(0, correction=0))
 
 
 @torch.no_grad()
@@ -181,6 +190,24 @@ def test__shifts__statistics_over_the_windows_of_all_grids():
     windows = torch.cat(grids, 1)
     expected = torch.cat([windows.mean(1), windows.amax(1)], 1)
     torch.testing.assert_close(_encoder(("mean", "max"), shifts=2)(x, complete=True), expected)
+
+
+@torch.no_grad()
+def test__shifts__gap_across_a_grid_s_beginning__is_bridged_from_before_it():
+    encoder = _encoder(("none",), shifts=2)
+    line = torch.arange(16.0).expand(1, 2, 16).clone()
+    line[..., 1:4] = torch.nan  # the second grid begins at 2
+    torch.testing.assert_close(
+        encoder.backbone.windows(line, offset=2).values[0, :, 0].flatten()[:14],
+        torch.arange(2.0, 16.0),
+    )
+    once = torch.full((1, 2, 16), torch.nan)
+    once[0, 0] = torch.randn(16)
+    once[0, 1, 0] = 5.0  # seen before the second grid begins, and held
+    assert (encoder.backbone.windows(once, offset=2).values[0, :, 1] == 5).all()
+    grids = [encoder.backbone.encode(line, offset=o)[0][-1] for o in (0, 2)]
+    expected = torch.stack(grids, 2).flatten(1)
+    torch.testing.assert_close(encoder(line), expected)
 
 
 @torch.no_grad()

@@ -75,6 +75,13 @@ def test__draw_mask__paper_setting__nine_of_sixteen():
     assert n_masked_of(10, 0.3) == 3  # 0.3 * 10 is 3 in the paper, 2.999… in floating point
 
 
+@pytest.mark.parametrize("per", ["series", "batch"])
+def test__draw_mask__count_known__same_mask(per):
+    valid = torch.ones(7, 16, dtype=torch.bool)
+    counted = draw_mask(valid, 0.6, new_generator(0), per, 9)
+    assert torch.equal(counted, draw_mask(valid, 0.6, new_generator(0), per))
+
+
 def test__draw_mask__unequal_lengths__follows_each_series():
     lengths = torch.tensor([10, 7, 2, 1])
     valid = torch.arange(10) < lengths[:, None]
@@ -306,7 +313,7 @@ def test__random_projection__level_of_a_window__does_not_matter(x):
     level = torch.randn(6, 3, 1) * 50
     shifted = model.codewords(x + level, True)
     assert (shifted == model.codewords(x, True)).float().mean() > 0.99
-    assert not any(p.requires_grad for n, p in model.tokenizer.named_buffers())
+    assert "directions" in dict(model.tokenizer.named_buffers())  # not trained
 
 
 # ---------------------------------------------------------------------------- losses
@@ -371,18 +378,38 @@ def test__losses__layer_norm_targets__are_normalised(x):
 
 
 @pytest.mark.parametrize("settings", [{}, RECIPE], ids=["paper", "recipe"])
-def test__losses__padding_behind_series__changes_nothing(x, settings):
-    """Two series of unequal length in one batch lose as much as each by itself."""
+def test__losses__padding_behind_series__changes_nothing(x, settings, monkeypatch):
+    """Series of unequal length in one batch lose as much as each by itself."""
     model = build(**settings, label_smoothing=0.0).eval()
-    short = x.clone()
-    short[1, :, 18:] = torch.nan
-    longer = torch.nn.functional.pad(short, (0, 12), value=torch.nan)
-    first, second = (model(batch, new_generator(0)) for batch in (short, longer[..., :40]))
-    assert first.n_masked == second.n_masked == 5 * 6 + 3
-    torch.testing.assert_close(first.loss, second.loss)
-    garbage = short.clone()
-    windows = model.backbone.windows(garbage)
-    assert windows.valid.sum(1).tolist() == [10, 5, 10, 10, 10, 10]
+    lengths = [40, 18, 29, 8, 40, 33]
+    for series, length in zip(x, lengths, strict=True):
+        series[:, length:] = torch.nan
+    valid = model.backbone.windows(x).valid
+    assert valid.sum(1).tolist() == [10, 5, 7, 2, 10, 8]  # 29 and 33 end in a lone point
+    masked = draw_mask(valid, 0.6, new_generator(1))
+    rows = []  # of the series in the batch
+    monkeypatch.setattr(
+        "tsmae.nn.timemae.draw_mask", lambda valid, *_: masked[rows, : valid.shape[1]]
+    )
+    rows[:] = range(6)
+    together = model(x, new_generator(0))
+    alone = []
+    for i, length in enumerate(lengths):
+        rows[:] = [i]
+        alone.append(model(x[i : i + 1, :, :length], new_generator(0)))
+    assert together.n_masked == sum(part.n_masked for part in alone) == masked.sum()
+    for name in ("loss", "mrr", "mcc", "hit_rate", "ndcg"):
+        expected = sum(part.n_masked * getattr(part, name) for part in alone) / masked.sum()
+        torch.testing.assert_close(getattr(together, name), expected, rtol=1e-4, atol=1e-5)
+
+
+def test__losses__tied_logits__share_the_hit():
+    model = build(mrr_weight=0.0)
+    model.tokenizer.logits = lambda predicted: torch.ones(len(predicted), 1, 12)
+    ids = torch.zeros(5, 1, dtype=torch.long)
+    _, hits, ndcg, _ = model._classify(torch.zeros(5, 16), ids)
+    assert hits.item() == pytest.approx(1 / 12)
+    assert ndcg.item() == pytest.approx(1 / math.log2(2 + 11 / 2))
 
 
 # ---------------------------------------------------------------------------- blocks

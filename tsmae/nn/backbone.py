@@ -63,21 +63,30 @@ class Backbone(nn.Module):
         return len(self.encoder.blocks) if isinstance(self.encoder, Encoder) else 1
 
     def windows(
-        self, x: torch.Tensor, complete: bool = False, hidden: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        complete: bool = False,
+        hidden: torch.Tensor | None = None,
+        offset: int = 0,
     ) -> Windows:
         """Slice scaled series (B, C, T); `complete` promises that nothing in x is NaN.
 
-        Windows that are `hidden` (B, N) count as not observed.
+        Windows that are `hidden` (B, N) count as not observed. The first window begins at
+        `offset`; gaps are bridged from what is before it, too.
         """
         length = self.window_length
+        if complete:
+            x, offset = x[..., offset:], 0
         if complete and x.shape[-1] > length > 1 and x.shape[-1] % length == 1:
             x = x[..., :-1]  # see without_lone_tail
-        padded = pad_to_windows(x, length)
+        padded = pad_to_windows(x, length, offset)
         if complete and padded.shape == x.shape:
             return Windows(slice_windows(padded, length).contiguous(), None, None)
         if hidden is not None:
             padded = padded.masked_fill(hidden.repeat_interleave(length, 1)[:, None], torch.nan)
-        values, observed = (slice_windows(part, length) for part in bridge_gaps(padded))
+        values, observed = (
+            slice_windows(part[..., offset:], length) for part in bridge_gaps(padded)
+        )
         # with a padded tail only, every window still holds observations
         valid = None if complete else without_lone_tail(observed)
         return Windows(values, observed, valid)
@@ -92,6 +101,7 @@ class Backbone(nn.Module):
         x: torch.Tensor,
         complete: bool = False,
         generator: torch.Generator | None = None,
+        offset: int = 0,
     ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """All positions through the visible encoder, as in fine-tuning.
 
@@ -102,12 +112,14 @@ class Backbone(nn.Module):
             Promises that nothing in x is NaN, which saves the masks.
         generator : torch.Generator, optional
             Source of dropout noise; None at inference.
+        offset : int
+            Point at which the first window begins, before the end of the longest series.
 
         Returns
         -------
         layers : list of (B, N, d): the embedded windows z, then one a layer
         valid : (B, N) bool, or None where no position is padding
         """
-        windows = self.windows(x, complete)
+        windows = self.windows(x, complete, offset=offset)
         z, p = self.embed(windows)
         return [z, *self.encoder(z + p, never_empty(windows.valid), generator)], windows.valid

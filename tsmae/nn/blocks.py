@@ -142,7 +142,7 @@ class ForeignEncoder(nn.Module):
     ) -> list[torch.Tensor]:
         if self.takes_padding:
             output = self.module(x, padding_mask=None if present is None else ~present)
-        elif present is None:
+        elif present is None or bool(present.all()):
             output = self.module(x)
         else:
             raise ValueError(
@@ -160,7 +160,7 @@ class ForeignEncoder(nn.Module):
                 f"encoder={type(self.module).__name__} must map (B, N, d) to the same shape; "
                 f"it mapped {tuple(x.shape)} to {tuple(output.shape)}."
             )
-        return [output]
+        return [output.to(x.dtype)]  # some compute in a type of their own
 
 
 class DecoupledEncoder(nn.Module):

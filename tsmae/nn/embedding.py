@@ -79,9 +79,9 @@ def jitter(x: torch.Tensor, deviation: float, generator: torch.Generator) -> tor
     return x * factor.exp() + offset
 
 
-def pad_to_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
-    """Extend (B, C, T) by NaN to whole windows: (B, C, N δ) with N = ⌈T/δ⌉."""
-    missing = -x.shape[-1] % window_length
+def pad_to_windows(x: torch.Tensor, window_length: int, offset: int = 0) -> torch.Tensor:
+    """Extend (B, C, T) by NaN to whole windows from `offset` on: N = ⌈(T - offset) / δ⌉."""
+    missing = (offset - x.shape[-1]) % window_length
     return F.pad(x, (0, missing), value=float("nan")) if missing else x
 
 

@@ -6,7 +6,11 @@ import torch
 
 
 def draw_mask(
-    valid: torch.Tensor, mask_ratio: float, generator: torch.Generator, per: str = "series"
+    valid: torch.Tensor,
+    mask_ratio: float,
+    generator: torch.Generator,
+    per: str = "series",
+    count: int | None = None,
 ) -> torch.Tensor:
     """Choose ⌊r N_i⌋ of each series' N_i sub-series, at least one and at most N_i - 1.
 
@@ -19,6 +23,8 @@ def draw_mask(
     generator : torch.Generator
     per : {"series", "batch"}
         Whether every series draws its own positions, or all share one order of positions.
+    count : int, optional
+        What is masked in every series, if nothing is padding: a GPU then need not be waited for.
 
     Returns
     -------
@@ -27,13 +33,17 @@ def draw_mask(
         nothing left to predict it from.
     """
     n_series, n_positions = valid.shape
-    counts = [n_masked_of(n, mask_ratio) for n in range(1, n_positions + 1)]
-    n_masked = torch.tensor([0, *counts], device=valid.device)[valid.sum(1)]
+    n_masked: int | torch.Tensor
+    if count is None:
+        counts = [n_masked_of(n, mask_ratio) for n in range(1, n_positions + 1)]
+        n_masked = torch.tensor([0, *counts], device=valid.device)[valid.sum(1), None]
+    else:
+        n_masked = count
     rows = n_series if per == "series" else 1
     noise = torch.rand(rows, n_positions, device=valid.device, generator=generator)
     noise = noise.expand(n_series, -1).masked_fill(~valid, 2.0)  # padding is drawn last
     rank = noise.argsort(1).argsort(1)
-    return rank < n_masked[:, None]
+    return rank < n_masked
 
 
 def n_masked_of(n_positions: int, mask_ratio: float) -> int:

@@ -135,7 +135,10 @@ def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
     upper = torch.minimum(borders[:, 1:], start + 1)
     share = (upper - torch.maximum(borders[:, :-1], start)).clamp_min(0)  # (1 or B, 4, N)
     if valid is not None:
-        share = share * valid[:, None]
+        there = valid[:, None].to(share.dtype)
+        share = share * there
+        # a quarter in which nothing was seen is like the series on average
+        share = torch.where(share.sum(-1, keepdim=True) > 0, share, there)
     share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
     return (share.to(x.dtype) @ x).flatten(1)
 
@@ -225,10 +228,12 @@ def _interleave(
     grids: Sequence[tuple[list[torch.Tensor], torch.Tensor | None]],
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Layers and validity of several window grids as one sequence in the order of time."""
-    starts = [(i, j) for j, (layers, _) in enumerate(grids) for i in range(layers[0].shape[1])]
-    order = torch.tensor(
-        sorted(range(len(starts)), key=starts.__getitem__), device=grids[0][0][0].device
-    )
+    device, n_grids = grids[0][0][0].device, len(grids)
+    starts = [
+        torch.arange(layers[0].shape[1], device=device) * n_grids + j
+        for j, (layers, _) in enumerate(grids)
+    ]
+    order = torch.cat(starts).argsort()
     layers = [torch.cat(parts, 1)[:, order] for parts in zip(*(g for g, _ in grids), strict=True)]
     masks = [valid for _, valid in grids if valid is not None]  # of all grids, or of none
     return layers, torch.cat(masks, 1)[:, order] if masks else None
@@ -339,9 +344,7 @@ class SeriesEncoder(nn.Module):
         grids = []
         for offset in self.offsets:
             if offset < x.shape[-1]:  # otherwise nothing is left
-                (embedded, *layers), valid = self.backbone.encode(
-                    x[..., offset:], complete, generator
-                )
+                (embedded, *layers), valid = self.backbone.encode(x, complete, generator, offset)
                 if self.layers == "ends":
                     layers = [embedded, layers[-1]]
                 elif self.layers == "last":

@@ -169,7 +169,7 @@ class TimeMAE(nn.Module):
             valid = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
             n_masked = n_masked_of(z.shape[1], config.mask_ratio)
             n_visible = z.shape[1] - n_masked
-        masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per)
+        masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per, n_masked)
         queries = (self.mask_vector + p).expand_as(z)  # z_mask + p_i
         if not complete:  # lines across gaps must not carry masked values into visible windows
             visible_windows = self.backbone.windows(x, hidden=masked)
@@ -185,7 +185,7 @@ class TimeMAE(nn.Module):
             predicted = self.decoupled_encoder(queries, memory, seen, noise)  # ẑ
         else:  # the ablation: mask tokens in the encoder, as in BERT
             inputs = torch.where(masked[..., None], queries, visible_tokens)
-            outputs = self.backbone.encoder(inputs, windows.valid, noise)[-1]
+            outputs = self.backbone.encoder(inputs, never_empty(windows.valid), noise)[-1]
             predicted, present = take(outputs, masked, n_masked)
 
         def gather(values: torch.Tensor) -> torch.Tensor:
@@ -195,7 +195,8 @@ class TimeMAE(nn.Module):
         if config.mrr_weight:
             with torch.no_grad():
                 hidden = take(tokens, masked, n_masked)[0]
-                target = _rows(self.target_encoder(hidden, present)[-1], present)  # z̄
+                targets = self.target_encoder(hidden, never_empty(present))[-1]  # z̄
+                target = _rows(targets, present)
         predicted = _rows(predicted, present)
         x_masked = gather(windows.values)
 
@@ -243,15 +244,19 @@ class TimeMAE(nn.Module):
         mcc = F.cross_entropy(logits, codewords, label_smoothing=config.label_smoothing)
         with torch.no_grad():
             ids = codewords if codewords.dim() == 1 else codewords.argmax(-1)
+            own = logits.gather(1, ids[:, None])
+            ahead, level = (logits > own).sum(1), (logits == own).sum(1) - 1
+            # in bfloat16 many are level: which of them is first is left to chance
+            hits = torch.where(ahead == 0, 1 / (1.0 + level), 0.0)
             # one relevant codeword each: its gain is discounted by its rank
-            rank = (logits > logits.gather(1, ids[:, None])).sum(1)
+            rank = ahead + level / 2
             gain = torch.where(rank < _NDCG_CUTOFF, 1 / (rank + 2.0).log2(), 0.0)
             book = torch.arange(config.n_codebooks, device=ids.device).repeat(len(predicted))
             words = book * config.n_codewords + ids
             counts = words.new_zeros(config.n_codebooks * config.n_codewords)
             counts.scatter_add_(0, words, torch.ones_like(words))  # bincount would wait for a GPU
             counts = counts.view(config.n_codebooks, -1)
-        return mcc, (rank == 0).float().mean(), gain.mean(), counts
+        return mcc, hits.mean(), gain.mean(), counts
 
     def _reconstruct(
         self, predicted: torch.Tensor, windows: torch.Tensor, observed: torch.Tensor | None
@@ -277,7 +282,8 @@ class TimeMAE(nn.Module):
     def update_target(self) -> None:
         """One step of the target encoder: ξ ← η ξ + (1 - η) θ. Without MRR there is none.
 
-        Buffers, such as the statistics that a user's encoder keeps, are those of θ.
+        Buffers, such as the statistics that a user's encoder keeps, are those of θ, but for those
+        whose shape follows the input.
         """
         if not self.config.mrr_weight:
             return
@@ -287,7 +293,8 @@ class TimeMAE(nn.Module):
             newer: list[torch.Tensor] = list(online.parameters())
             torch._foreach_lerp_(weights, newer, 1.0 - self.config.momentum)
         for own, theirs in zip(target.buffers(), online.buffers(), strict=True):
-            own.copy_(theirs)
+            if own.shape == theirs.shape:
+                own.copy_(theirs)
 
     def train(self, mode: bool = True) -> TimeMAE:
         super().train(mode)

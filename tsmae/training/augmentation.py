@@ -48,6 +48,9 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     # beside a gap the nearer point counts, so that as much stays observed as was
     stretched = torch.where(between.isnan(), nearer, between)
     stretched = stretched.masked_fill((time > last)[:, None], math.nan)
+    # between the points of a sparse series there may be nothing: then all of it counts
+    empty = stretched.isnan().flatten(1).all(1)
+    stretched = torch.where(empty[:, None, None], x, stretched)
     noise = torch.randn(n_series, 1, 1, dtype=x.dtype, device=x.device, generator=generator)
     level = stretched.nanmean(-1, keepdim=True)
     return torch.lerp(level, stretched, torch.exp(_LOG_SCALE_STD * noise))

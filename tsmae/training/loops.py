@@ -25,6 +25,7 @@ from tsmae.training.randomness import isolated_global_rng, new_generator
 _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 16384  # time points of a batch whose activations stay in a core's cache
 _DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
+_DEVICE_CHANNELS = 32  # from twice as many on, channels decide how much memory a point takes
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _CALIBRATE_ON = 256  # series, of many windows each
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
@@ -215,7 +216,9 @@ def apply(
 
 def _batches_by_length(panel: Panel, device: torch.device) -> list[Any]:
     """Indices or slices of batches of a bounded number of points, long series first."""
-    n_points = _CACHED_POINTS if device.type == "cpu" else _DEVICE_POINTS
+    n_points = _CACHED_POINTS
+    if device.type != "cpu":
+        n_points = _DEVICE_POINTS // max(1, panel.n_channels // _DEVICE_CHANNELS)
 
     def size(longest: int) -> int:
         return min(_EMBEDDING_BATCH, max(1, n_points // longest))

@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import settings
+from benchmarks.protocols import FINE_TUNED, NARROWER, settings
 from benchmarks.reports import markdown, means, summary
 
 METHODS = (
@@ -38,7 +38,9 @@ def cells(options) -> list[Cell]:
 
 
 def _settings(method: str) -> dict:
-    return {"epochs": _INCEPTION_EPOCHS} if method == "InceptionTime" else settings()
+    if method == "InceptionTime":
+        return {"epochs": _INCEPTION_EPOCHS}
+    return settings(**NARROWER) if method in FINE_TUNED else settings()
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
@@ -102,7 +104,8 @@ def report(results: pd.DataFrame, options) -> str:
         "FineAll is the same with all weights trained in any case, so that from 200 labels on its "
         "figures stand for both (`copied_from` in the CSV). With MiniRocket, its features stand "
         "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
-        "the same for every set. The "
+        "the same for every set, but that FineAll and TimeMAEClassifier read out no "
+        "cross-correlations and winners. The "
         "peers take neither gaps nor unequal lengths: such series are interpolated linearly to "
         "the longest length for them, and series shorter than 9 points to 9. 1-NN DTW only "
         "where it is cheap, on one seed since it has none. InceptionTime is a single network, "

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tsmae import TimeMAETransformer, transformer
 from tsmae.nn import TimeMAE
+from tsmae.panel import Panel
 from tsmae.training import augmentation
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.batches import batch_starts
@@ -49,8 +50,18 @@ def test__window_length__auto__eight_or_a_quarter(n_points, length):
     ("n", "size"), [(5, 32), (512, 32), (800, 50), (2048, 128), (100_000, 128)]
 )
 def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
-    assert batch_size_of("auto", n, 32, 128) == size
-    assert batch_size_of(7, n, 32, 128) == 7
+    short = Panel(np.zeros((n, 1, 4), np.float32), np.full(n, 4), True)
+    assert batch_size_of("auto", short, 32, 128) == size
+    assert batch_size_of(7, short, 32, 128) == 7
+
+
+@pytest.mark.parametrize(("n_points", "size"), [(1024, 128), (4096, 32), (100_000, 2)])
+def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
+    panel = Panel(
+        np.broadcast_to(np.float32(0), (5000, 1, n_points)), np.full(5000, n_points), True
+    )
+    assert batch_size_of("auto", panel, 32, 128) == size
+    assert batch_size_of(64, panel, 32, 128) == 64
 
 
 def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):

@@ -535,3 +535,31 @@ def test__winners__trained_encoder__has_units_measured_before_training(panel, sm
     units = classifier.model_.encoder.unit_scale
     assert torch.equal(units, classifier.transformer_.series_encoder_.unit_scale)
     assert (units - 1).abs().min() > 1e-3
+
+
+def test__probe__more_labels_than_its_limit__sample_with_all_classes(panel, small, monkeypatch):
+    X, _ = panel
+    y = np.array(["rare", *["a", "b"] * 11, "a"])
+    seen = []
+    monkeypatch.setattr("tsmae.classifier._PROBED_ON", 6)
+    fit = LogisticRegression.fit
+    monkeypatch.setattr(
+        LogisticRegression, "fit", lambda self, X, y: seen.append(np.array(y)) or fit(self, X, y)
+    )
+    classifier = build(small, fine_tune="head").fit(X, y)
+    assert len(seen[0]) in (6, 7) and set(seen[0]) == {0, 1, 2}
+    assert classifier.predict_proba(X).shape == (24, 3)
+
+
+def test__labels_named_as_the_series_in_another_order__refused(panel, small):
+    X, y = panel
+    names = [f"s{i}" for i in range(24)]
+    index = pd.MultiIndex.from_product([names, range(40)])
+    frame = pd.DataFrame(np.moveaxis(X, 1, 2).reshape(-1, 3), index=index)
+    labels = pd.Series(y, index=names)
+    classifier = build(small, max_epochs=1).fit(frame, labels)
+    for call in (classifier.score, classifier.fit):
+        with pytest.raises(ValueError, match="y has the names of the series in X in another order"):
+            call(frame, labels.sort_index())
+    classifier.fit(frame, labels.sort_index().to_numpy())  # by position
+    classifier.fit(X, labels[::-1])  # of series without names nothing is known

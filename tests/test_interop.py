@@ -7,6 +7,7 @@ import torch
 from _panels import containers, pad, ragged
 from numpy.testing import assert_array_equal
 
+from tsmae import TimeMAETransformer
 from tsmae._interop import read_labels, read_panel
 from tsmae.panel import Panel
 
@@ -158,3 +159,23 @@ def test__read_panel__polars__as_pandas():
 def test__read_labels__strings_of_numpy__as_any_strings():
     labels = read_labels(np.array(["no", "yes"], np.dtypes.StringDType()), 2)
     assert labels.tolist() == ["no", "yes"] and labels.dtype.kind == "U"
+
+
+@pytest.mark.parametrize("form", ["t{}", "{}"])
+def test__time_as_text__in_the_order_of_its_numbers_or_refused(panel, small, form):
+    X, _ = panel
+
+    def frame(times):
+        index = pd.MultiIndex.from_product([range(24), times])
+        return pd.DataFrame(np.moveaxis(X, 1, 2).reshape(-1, 3), index=index)
+
+    padded = frame([form.format(f"{i:02}") for i in range(40)])
+    transformer = TimeMAETransformer(**small).fit(X)
+    np.testing.assert_array_equal(transformer.transform(padded), transformer.transform(X))
+    text = frame([form.format(i) for i in range(40)]).sort_index()  # 0, 1, 10, 11, ...
+    with pytest.raises(ValueError, match="time index of X is text"):
+        transformer.transform(text)
+    with pytest.raises(ValueError, match=r"time index of .* is text"):
+        transformer.transform([part.droplevel(0) for _, part in text.groupby(level=0)])
+    dates = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
+    np.testing.assert_array_equal(transformer.transform(frame(dates)), transformer.transform(X))

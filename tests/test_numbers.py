@@ -130,6 +130,8 @@ def test__constant_channel__finite_also_for_other_values(scaling, constant, whic
     changed[:, 0] = 2 * constant + 1e-3
     assert np.isfinite(embed(estimator, changed)).all()
     everything = np.full((N, C, T), constant)
+    if scaling == "channel":  # nothing was learned of that channel
+        assert_array_equal(embed(estimator, changed), embed(estimator, X))
     assert np.isfinite(embed(transformer(which, scaling=scaling).fit(everything), X)).all()
 
 
@@ -180,3 +182,13 @@ def test__every_method__input_is_left_as_it_was(which):
         fitted.score(X, labels)
         assert contents(X) == before, name
         assert labels.tobytes() == labels_before
+
+
+def test__channel_never_observed_in_fit__counts_as_nothing_later():
+    X = values()
+    X[:, 1] = np.nan
+    estimator = transformer(1, scaling="channel").fit(X)
+    seen, larger = X.copy(), X.copy()
+    seen[:, 1], larger[:, 1] = 500.0, 5e5
+    assert_array_equal(embed(estimator, seen), embed(estimator, larger))
+    assert abs(embed(estimator, seen)).max() < 100 * abs(embed(estimator, X)).max()

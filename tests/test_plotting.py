@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -19,6 +20,17 @@ def test__plot_embedding__a_point_a_series_in_its_class(method, tmp_path):
     assert (tmp_path / "embedding.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("kind", [list, pd.Series])
+@pytest.mark.parametrize("labels", [("b", "a"), (2, 1)])
+def test__plot_embedding__missing_labels__in_grey(missing, kind, labels):
+    embedding = np.random.default_rng(0).normal(size=(12, 5))
+    axes = plot_embedding(embedding, kind([missing, *labels] * 4)).axes[0]
+    assert [len(c.get_offsets()) for c in axes.collections] == [4, 4, 4]
+    names = [text.get_text().removesuffix(".0") for text in axes.get_legend().get_texts()]
+    assert names == ["no label", *sorted(map(str, labels))]
+
+
 def test__plot_embedding__pca__shares_of_variance():
     x = np.random.default_rng(0).normal(size=(50, 2)) * [3.0, 1.0]
     figure = plot_embedding(x)
@@ -30,6 +42,8 @@ def test__plot_embedding__pca__shares_of_variance():
 def test__plot_embedding__bad_input__says_what():
     with pytest.raises(ValueError, match="method='umap' must be"):
         plot_embedding(np.zeros((3, 2)), method="umap")
+    with pytest.raises(ValueError, match="embedding holds 1 series"):
+        plot_embedding(np.zeros((1, 2)))
     with pytest.raises(ValueError, match="labels has 2 entries for 3"):
         plot_embedding(np.zeros((3, 2)), [0, 1])
 

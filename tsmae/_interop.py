@@ -295,11 +295,29 @@ def _check_columns(X: pd.DataFrame, name: str) -> None:
 
 def _check_time(index: pd.Index, name: str) -> None:
     """Whether rows of a single series stand in the order of time."""
+    _check_text(index, name)
     if not (index.is_unique and index.is_monotonic_increasing):
         raise ValueError(
             f"The time index of {name} must be increasing without duplicates; it starts with "
             f"{index[:4].tolist()}. Call sort_index() first; if the rows are series and not "
             "time points, pass X.to_numpy()."
+        )
+
+
+def _check_text(time: pd.Index, name: str) -> None:
+    """Whether time stamps that are text stand in the order of the numbers in them."""
+    if not (pd.api.types.is_object_dtype(time) or pd.api.types.is_string_dtype(time)):
+        return
+    labels = pd.Series(time.unique(), dtype=object)
+    if not all(isinstance(label, str) for label in labels):
+        return
+    labels = labels.sort_values()
+    parts = labels.str.extract(r"^(\D*)(\d{1,18})$")
+    numbered = parts[0].nunique(dropna=False) == 1 and parts[1].notna().all()
+    if numbered and not parts[1].astype(np.int64).is_monotonic_increasing:
+        raise ValueError(
+            f"The time index of {name} is text, which sorts {labels.iloc[:4].tolist()}… by the "
+            "alphabet and not by the numbers in it: convert it to numbers."
         )
 
 
@@ -345,6 +363,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     time = X.index.get_level_values(-1)
     if time.hasnans:
         raise ValueError("The time level of the MultiIndex of X has missing values.")
+    _check_text(time, "X")
     codes = pd.factorize(time, sort=True)[0]
     if ((np.diff(codes) < 0) & (np.diff(ids) == 0)).any():
         raise ValueError(
@@ -572,6 +591,25 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"y holds no class labels. {error}") from None
     return labels
+
+
+def check_order(y: Any, instances: pd.Index) -> None:
+    """Whether labels under the names of the series stand in the order of the series.
+
+    Labels are taken by position, as in scikit-learn. Of series numbered by default nothing is
+    said: the names of y may then be older ones.
+    """
+    if not isinstance(y, (pd.Series, pd.DataFrame)) or isinstance(instances, pd.RangeIndex):
+        return
+    names = y.index
+    if names.equals(instances) or not (names.is_unique and instances.is_unique):
+        return
+    if len(names) == len(instances) and names.isin(instances).all():
+        raise ValueError(
+            f"y has the names of the series in X in another order: {names[:3].tolist()}… instead "
+            f"of {instances[:3].tolist()}…, and labels are taken by position. Use y.loc[names] in "
+            "the order of X, or y.to_numpy() if the order is right."
+        )
 
 
 def _kind(label: Any) -> str:

@@ -20,7 +20,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
 from tsmae import presets
-from tsmae._interop import Bridge, NamedPanel, embedding_frame, read_labels, read_panel
+from tsmae._interop import (
+    Bridge,
+    NamedPanel,
+    check_order,
+    embedding_frame,
+    read_labels,
+    read_panel,
+)
 from tsmae._parameters import READOUT, TRAINING, readout_of
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
@@ -34,6 +41,7 @@ from tsmae.transformer import EMBEDDING_LENGTH, TimeMAETransformer, training_set
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _FEW_LABELS, _MANY_LABELS = 200, 1000
 _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
+_PROBED_ON = 20_000  # labelled series; likewise
 _MAX_ITERATIONS = 1000  # of self-training's logistic regression
 _AUTO_JITTER = 0.3
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
@@ -58,7 +66,8 @@ class TimeMAEClassifier(
         fold of a grid search, and never modified: fine-tuning works on a copy.
     fine_tune : {"auto", "all", "head", "random"}, default="auto"
         What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
-        logistic regression on the embeddings of `transformer`; or encoder and head from random
+        logistic regression on the embeddings of `transformer`, those of a random sample of more
+        than 20 000 labelled series; or encoder and head from random
         weights without pre-training (FineZero+), for a frozen `transformer` a copy of its
         settings with new weights. "auto" takes "all", and "head" for fewer than
         200 labelled series, which can ruin an encoder.
@@ -67,7 +76,7 @@ class TimeMAEClassifier(
         for `class_weight` and `self_training`.
     batch_size : int or "auto", default="auto"
         "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
-        least 16.
+        least 16; and fewer of series of more than 2048 points, so that they fit in memory.
     lr : float, default=5e-4
         Learning rate of AdamW, with `lr_schedule` its maximum.
     weight_decay : float, default=0.05
@@ -293,6 +302,7 @@ class TimeMAEClassifier(
         with self._fresh_fit():
             self._check_parameters()
             read = read_panel(X, single_series=False)
+            check_order(y, read.instances)
             frozen = self._frozen_transformer()
             if frozen is not None:
                 frozen._check_matches_fit(read)
@@ -349,10 +359,12 @@ class TimeMAEClassifier(
         -------
         float
         """
+        read = self._read(X)
+        check_order(y, read.instances)
         if self.unlabeled is not None:
             labeled = self._labeled(read_labels(y, len(y)))
             sample_weight = labeled * np.asarray(1.0 if sample_weight is None else sample_weight)
-        return ClassifierMixin.score(self, X, y, sample_weight)
+        return ClassifierMixin.score(self, read.values, y, sample_weight)
 
     def transform(self, X):
         """Embeddings of the fine-tuned encoder, which the linear head sees.
@@ -435,13 +447,14 @@ class TimeMAEClassifier(
             train, targets = self._self_train(panel, train, targets, unlabeled, weights)
         self.n_self_trained_ = len(train) - n_given
         train_panel = panel[train]
+        probed = _sample_of_all_classes(targets, seed)
 
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         for module in (getattr(self, name) for name in self._modules):
             module.to(self.device_)
             self._standardize(module, panel, seed)
-            self._fit_head(module, train_panel, targets, weights)
+            self._fit_head(module, train_panel[probed], targets[probed], weights)
         self.history_ = []
         if self.fine_tune_ != "head" and self.max_epochs:
             self.history_ = fine_tune(
@@ -455,7 +468,7 @@ class TimeMAEClassifier(
                 label_smoothing=self.label_smoothing,
                 jitter=self._resolve_jitter(labeled.sum(), panel.n_channels),
                 batch_size=batch_size_of(
-                    self.batch_size, len(train_panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
+                    self.batch_size, train_panel, _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
                 ),
                 **training_settings(self),
             )
@@ -647,6 +660,15 @@ class TimeMAEClassifier(
             {"transformer": TimeMAETransformer(**recipe), "fine_tune": "head"},
             {"transformer": TimeMAETransformer(**recipe), "fine_tune": "random", **short},
         ]
+
+
+def _sample_of_all_classes(targets: np.ndarray, seed: int) -> np.ndarray:
+    """Positions of at most 20 000 labelled series, and of one of each class that has none there."""
+    if len(targets) <= _PROBED_ON:
+        return np.arange(len(targets))
+    order = torch.randperm(len(targets), generator=new_generator(seed)).numpy()
+    first = np.unique(targets[order], return_index=True)[1]
+    return np.union1d(order[:_PROBED_ON], order[first])
 
 
 def _check_is_transformer(transformer, parameter) -> None:

@@ -80,8 +80,8 @@ class Panel:
 def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each channel over all observed points, both (C,) float64.
 
-    A constant channel gets the deviation 1, or its magnitude where that is larger, so that
-    another value at predict time stays within reach.
+    The deviation of a constant channel is infinite, as that of one never observed: nothing can be
+    learned of it, and whatever it shows at predict time counts as nothing.
     """
     means, scales = [], []
     for c in range(panel.n_channels):
@@ -90,7 +90,7 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         squares = (float(np.nansum(np.square(block - mean))) for block in _blocks(panel, c))
         deviation = np.sqrt(sum(squares) / count)
         if deviation <= 1e-6 * abs(mean) or deviation == 0.0:
-            deviation = max(abs(mean), 1.0)
+            deviation = np.inf
         means.append(mean)
         scales.append(deviation)
     return np.array(means), np.array(scales)

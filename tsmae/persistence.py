@@ -244,8 +244,9 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
             return {"estimator": _describe(value, seen[id(value)], weights)}
         raise TypeError(
             f"{type(estimator).__name__} cannot be saved without executable code: {where}="
-            f"{value!r} is a {type(value).__name__}. Use pickle or joblib, or save with "
-            f"{where} unset."
+            f"{value!r} is a {type(value).__name__}. Use pickle or joblib, or, if what follows the "
+            f"fit can do without, first assign None to the attribute {where} (set_params would "
+            "forget the fit)."
         )
 
     if getattr(estimator, "_is_vectorized", False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
     ----------
     embedding : (n, D) array or DataFrame
     labels : (n,) array, optional
+        Missing ones (None, NaN) are drawn in grey.
     method : {"pca", "tsne"}, default="pca"
         PCA is linear, quick and shows distances as they are; t-SNE shows neighbourhoods.
     random_state : int, RandomState instance or None, default=0
@@ -46,6 +48,8 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
     matplotlib.figure.Figure
     """
     embedding = np.asarray(embedding)
+    if len(embedding) < 2:
+        raise ValueError(f"embedding holds {len(embedding)} series; a plane needs two or more.")
     if method == "pca":
         reduced = PCA(2)
         plane = reduced.fit_transform(embedding)
@@ -64,16 +68,18 @@ def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) 
     if labels is None:
         axes.scatter(plane[:, 0], plane[:, 1], s=12)
     else:
-        labels = np.asarray(labels)
-        classes = np.unique(labels)
+        codes, classes = pd.factorize(pd.Index(labels), sort=True)
         if len(labels) != len(embedding):
             raise ValueError(f"labels has {len(labels)} entries for {len(embedding)} embeddings.")
         from matplotlib import colormaps
 
         colours = colormaps["tab10" if len(classes) <= _MANY_CLASSES else "gist_ncar"]
+        if (codes < 0).any():
+            part = plane[codes < 0]
+            axes.scatter(part[:, 0], part[:, 1], s=12, color="lightgrey", label="no label")
         for i, label in enumerate(classes):
             at = i if len(classes) <= _MANY_CLASSES else i / len(classes)
-            part = plane[labels == label]
+            part = plane[codes == i]
             axes.scatter(part[:, 0], part[:, 1], s=12, color=colours(at), label=str(label))
         axes.legend(title="class", fontsize="small", ncols=1 + len(classes) // 16)
     axes.set(xlabel=names[0], ylabel=names[1])

@@ -116,8 +116,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
-        those get enough steps: a sixteenth of the panel, at least 32. A last series alone joins
-        the batch before it.
+        those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of
+        more than 1024 points, so that they fit in memory. A last series alone joins the batch
+        before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and below
         1000 series in proportion to their number less, so that a few series change the random
@@ -574,7 +575,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     "objective here, needs two of each."
                 )
         batch_size = batch_size_of(
-            self.batch_size, len(panel), _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
+            self.batch_size, panel, _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
         )
         settings = training_settings(self)
         if self.lr == "auto":
@@ -636,8 +637,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         dict of float
             ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``, ``hit_rate``, ``ndcg``
             (at 10), ``distinct_codewords`` and ``perplexity``, as in `history_`: 0 where an
-            objective has no weight. But the contrast is that of batches of 128 series at the
-            finest resolution: the more series, the harder it is to tell one from the others.
+            objective has no weight. But the contrast is that of batches of 128 series (fewer if
+            they are of more than 1024 points) at the finest resolution: the more series, the
+            harder it is to tell one from the others.
 
         Raises
         ------

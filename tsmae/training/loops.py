@@ -28,15 +28,24 @@ _DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
 _DEVICE_CHANNELS = 32  # from twice as many on, channels decide how much memory a point takes
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _CALIBRATE_ON = 256  # series, of many windows each
+_TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
+_METRICS_BATCH = 128  # series
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 _WORKER = "tsmae-embedding"  # name of the threads
 
 
-def batch_size_of(batch_size: int | str, n_series: int, smallest: int, largest: int) -> int:
-    """Series in a batch; "auto" gives 16 steps an epoch, as far as `smallest` and `largest` do."""
+def batch_size_of(batch_size: int | str, panel: Panel, smallest: int, largest: int) -> int:
+    """Series in a batch; "auto" gives 16 steps an epoch, as far as `smallest` and `largest` do.
+
+    And fewer of series so long that a batch of them would not fit in memory.
+    """
     if batch_size != "auto":
         return int(batch_size)
-    return min(max(n_series // _AUTO_STEPS, smallest), largest)
+    return min(max(len(panel) // _AUTO_STEPS, smallest), largest, _most_of(panel))
+
+
+def _most_of(panel: Panel) -> int:
+    return max(2, _TRAINING_POINTS // panel.n_points)
 
 
 def pretrain(
@@ -147,7 +156,8 @@ def _train(
 @torch.inference_mode()
 def evaluate_pretext(model: TimeMAE, panel: Panel, device: torch.device) -> dict[str, float]:
     """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
-    net = PretrainingNet(model, device=str(device)).initialize()
+    batch_size = min(_METRICS_BATCH, _most_of(panel))
+    net = PretrainingNet(model, device=str(device), batch_size=batch_size).initialize()
     iterator = net.get_iterator(PanelDataset(panel), training=False)
     net.history.new_epoch()
     net.run_single_epoch(iterator, False, "valid", net.validation_step)

@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import NARROWER, settings
+from benchmarks.protocols import NARROWER, READ_NARROWER, settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -23,7 +23,6 @@ METHODS = (
     "FineLast, with MiniRocket",
 )
 _LINES = {"self-training": "--", "LogisticRegression()": ":", "with MiniRocket": "-."}
-_READ_NARROWER = ("SpokenArabicDigits", "Epilepsy")
 SELF_TRAINED = (  # from all labels they would be the methods above
     "FineZero, self-training",
     "FineLast, self-training",
@@ -44,7 +43,7 @@ def cells(options) -> list[Cell]:
 
 
 def _readout(dataset: str, method: str) -> dict:
-    return NARROWER if dataset in _READ_NARROWER or method in SELF_TRAINED else {}
+    return NARROWER if dataset in READ_NARROWER or method in SELF_TRAINED else {}
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -62,7 +61,7 @@ def report(results: pd.DataFrame, options) -> str:
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
             "stand beside the embedding, all standardised, before its ridge. "
-            f"{' and '.join(_READ_NARROWER)}, and all self-training, are read out without "
+            f"{' and '.join(READ_NARROWER)}, and all self-training, are read out without "
             "cross-correlations and winners. The probe's "
             "penalty suits the number of labels; `LogisticRegression()` has "
             "scikit-learn's defaults, as in a pipeline that nobody tuned. Self-training is "

@@ -99,11 +99,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             "cross_correlation", "winners")
         Statistics over the windows of a series, concatenated: "mean", "max", "min", "std",
         "last" (the last window), "quarters" (means over the four quarters of the series, which
-        keep a coarse order in time, and whose mean is "mean"), "autocorrelation" (of each
-        feature of the windows at lags of 1, 2 and 4 windows of all grids, which tells how it
-        comes and goes), "cross_correlation" (of each feature with the next one, a window before),
-        "winners" (how often each feature is the largest, and the smallest, of eight [3]_, each
-        beside its mean and in its deviations over the panel), or "none" (the flattened sequence
+        keep a coarse order in time, and whose mean is "mean"; that of the whole series where
+        nothing was observed in one), "autocorrelation" (of each feature of the windows at lags
+        of 1, 2 and 4 windows of all grids, which tells how it comes and goes),
+        "cross_correlation" (of each feature with the next one, a window before), "winners" (how
+        often each feature is the largest, and the smallest, of eight [3]_, all measured from
+        their means and in their deviations over the panel), or "none" (the flattened sequence
         of the windows of all grids, for panels of one length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`

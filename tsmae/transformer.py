@@ -111,7 +111,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
         "auto" takes "channel", which keeps what level and size tell, unless in most channels
         most series that vary at all do so by less than a hundredth of the panel's deviation:
-        beside a few large series their shapes would vanish, so there it takes "instance".
+        beside a few large series their shapes would vanish, so there it takes "instance". Of a
+        channel that was constant in `fit`, or never observed, nothing could be learned: under
+        "channel" it counts as nothing later, whatever it shows.
     max_epochs : int, default=15
         Epochs of pre-training. More of them did not pay on small panels, whose fine detail is
         lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.

@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import NARROWER, READ_NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -32,18 +32,13 @@ SELF_TRAINED = (  # from all labels they would be the methods above
 
 def cells(options) -> list[Cell]:
     return [
-        Cell(dataset, method, seed, {**chosen, "labels": fraction}, f"{fraction:.0%}")
+        Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
         for method in METHODS + SELF_TRAINED
-        for chosen in [settings(**_readout(dataset, method))]
         for fraction in FRACTIONS
         for seed in options.seeds
         if fraction < 1 or method in METHODS
     ]
-
-
-def _readout(dataset: str, method: str) -> dict:
-    return NARROWER if dataset in READ_NARROWER or method in SELF_TRAINED else {}
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -60,9 +55,7 @@ def report(results: pd.DataFrame, options) -> str:
             "except that FineAll trains all weights also below 200 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
-            "stand beside the embedding, all standardised, before its ridge. "
-            f"{' and '.join(READ_NARROWER)}, and all self-training, are read out without "
-            "cross-correlations and winners. The probe's "
+            "stand beside the embedding, all standardised, before its ridge. The probe's "
             "penalty suits the number of labels; `LogisticRegression()` has "
             "scikit-learn's defaults, as in a pipeline that nobody tuned. Self-training is "
             "`SelfTrainingClassifier(LogisticRegression())` with scikit-learn's defaults, which "

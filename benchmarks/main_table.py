@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import NARROWER, READ_NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 PROTOCOLS = ("FineZero", "FineZero+", "FineLast", "FineAll")
@@ -39,9 +39,8 @@ _PHONEMES = "PhonemeSpectra"
 
 def cells(options) -> list[Cell]:
     wanted = []
+    presets = {"paper": settings("paper"), "defaults": settings()}
     for dataset in options.datasets:
-        narrower = NARROWER if dataset in READ_NARROWER else {}
-        presets = {"paper": settings("paper"), "defaults": settings(**narrower)}
         for preset, chosen in presets.items():
             for method in PROTOCOLS:
                 for seed in options.seeds:
@@ -56,8 +55,7 @@ def report(results: pd.DataFrame, options) -> str:
     results = results.rename(columns={"method": "protocol", "label": "settings"})
     return "\n\n".join(
         [
-            "Accuracy in %. `paper` is the preset of that name, `defaults` the library's own, on "
-            f"{' and '.join(READ_NARROWER)} without cross-correlations and winners in the readout. "
+            "Accuracy in %. `paper` is the preset of that name, `defaults` the library's own. "
             "The last epoch counts: no checkpoint, epoch or setting is chosen on test data. "
             "Published rows are quoted from Cheng et al. (arXiv 2303.00320), which chose "
             "checkpoints on test data and split Epilepsy and UWaveGestureLibrary otherwise; "

@@ -87,7 +87,6 @@ def settings(preset: str = "defaults", **transformer) -> dict:
 
 # a readout of fewer columns, for tables in which rows compare with each other alone
 NARROWER = {"pooling": ["max", "std", "quarters", "autocorrelation"]}
-READ_NARROWER = ("SpokenArabicDigits", "Epilepsy")  # sets on which all rows are so
 
 
 def key(cell: Cell) -> str:

@@ -16,6 +16,7 @@ from tsmae.panel import Panel
 from tsmae.training import device as device_module
 from tsmae.training import loops
 from tsmae.training.batches import PanelDataset
+from tsmae.training.device import uses_bfloat16
 from tsmae.training.nets import FineTuningNet, PretrainingNet
 
 METRICS = {
@@ -238,6 +239,24 @@ def test__precision_bfloat16__close_to_float32(panel, small):
     assert fast.history_[-1]["loss"] == pytest.approx(exact.history_[-1]["loss"], rel=0.05)
     assert fast.history_[-1]["loss"] != exact.history_[-1]["loss"]
     assert all(p.dtype == torch.float32 for p in fast.model_.parameters())
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"architecture": "arm64", "bf16": True}, False),
+        ({}, False),
+    ],
+)
+def test__precision_auto__bfloat16_where_products_are_faster(monkeypatch, cpu, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
+    assert uses_bfloat16("auto", torch.device("cpu")) is expected
+    assert uses_bfloat16("bfloat16", torch.device("cpu"))
+    assert not uses_bfloat16("float32", torch.device("cpu"))
 
 
 # ---------------------------------------------------------------------------- encoder swap

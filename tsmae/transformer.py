@@ -213,7 +213,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Epochs without a lower held-out loss after which to stop; None never stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the products in training; "auto" takes bfloat16 where the hardware is faster with
-        it. Weights and embeddings are float32 in any case.
+        it: GPUs that have it, processors with AMX, and AMD's with AVX-512. Weights and embeddings
+        are float32 in any case.
 
     Attributes
     ----------

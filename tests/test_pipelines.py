@@ -1,5 +1,7 @@
 """The estimators in other people's machinery."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,6 +191,25 @@ def test__pipeline_memory__grid_over_the_head__pretrained_once_a_fold(panel, sma
     cached = list(tmp_path.rglob("output.pkl"))
     assert len(cached) == 3  # two folds and the refit
     assert search.best_score_ > 0.5
+
+
+def test__pipeline_memory__frozen_encoder_from_elsewhere__embeds_once(
+    panel, small, tmp_path, monkeypatch
+):
+    X, y = panel
+    pretrained = TimeMAETransformer(**small).fit(X)
+    transform, embedded = TimeMAETransformer.transform, []
+
+    def counted(self, X, y=None):
+        embedded.append(len(X))
+        return transform(self, X, y)
+
+    monkeypatch.setattr(TimeMAETransformer, "transform", counted)
+    for _ in range(3):  # as in the workers of a search, and in later processes
+        frozen = FrozenEstimator(pickle.loads(pickle.dumps(pretrained)))
+        steps = [("mae", frozen), ("lr", LogisticRegression())]
+        Pipeline(steps, memory=str(tmp_path)).fit(X, y)
+    assert embedded == [24]
 
 
 def test__sktime__pipelines__fit_and_predict(panel, small):

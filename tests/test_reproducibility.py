@@ -135,6 +135,48 @@ def test__stored__same_numbers_and_attributes(fitted, tmp_path, store):
     assert str(again.get_params()) == str(fitted.get_params())
 
 
+@pytest.mark.parametrize("store", [through_pickle, through_joblib, through_deepcopy])
+def test__stored__same_key_to_joblib(fitted, tmp_path, store):
+    key = joblib.hash(fitted)
+    assert joblib.hash(store(fitted, tmp_path)) == key
+    other = through_deepcopy(fitted, None)
+    with torch.no_grad():
+        next(other.model_.parameters()).flatten()[0] += 1
+    assert joblib.hash(other) != key
+
+
+class TiedEncoder(torch.nn.Module):
+    """Uses one weight twice and freezes another."""
+
+    def __init__(self, d_model):
+        super().__init__()
+        self.first = torch.nn.Linear(d_model, d_model)
+        self.second = torch.nn.Linear(d_model, d_model)
+        self.second.weight = self.first.weight
+        self.second.bias.requires_grad_(False)
+        self.register_buffer("share", torch.full((d_model,), 0.5))
+
+    def forward(self, x, padding_mask=None):
+        return self.second(self.first(x).tanh()) * self.share
+
+
+@pytest.mark.parametrize("store", [through_pickle, through_memory_map, through_deepcopy])
+def test__stored__shared_and_frozen_weights__stay_so(build, tmp_path, store):
+    estimator = build(0, encoder=TiedEncoder).fit(SERIES, LABELS)
+    original = next(m for m in estimator.model_.modules() if isinstance(m, TiedEncoder))
+    original.share = original.share.bfloat16()  # which numpy does not have
+    again = store(estimator, tmp_path)
+    assert_same(outputs(again), outputs(estimator))
+    encoder = next(m for m in again.model_.modules() if isinstance(m, TiedEncoder))
+    assert encoder.second.weight is encoder.first.weight
+    assert [p.requires_grad for p in encoder.parameters()] == [True, True, False]
+    assert isinstance(encoder.first.weight, torch.nn.Parameter)
+    assert encoder.share.dtype == torch.bfloat16
+    with torch.no_grad():  # of its own
+        encoder.first.weight += 1
+    assert not torch.equal(original.first.weight, encoder.first.weight)
+
+
 @pytest.mark.parametrize("store", STORAGE)
 def test__stored_transformer__fine_tunes_as_the_original(which, tmp_path, store):
     pretrained = transformer(which).fit(SERIES)

@@ -419,7 +419,7 @@ def test__device__auto__takes_cuda_and_not_what_was_never_run(monkeypatch):
 
 
 def test__pickle__fitted_on_cuda__loads_on_the_cpu_where_there_is_none(panel, small, monkeypatch):
-    """A fit on CUDA is faked: the recorded device, and what moving to the CPU would do."""
+    """A fit on CUDA is faked: the recorded device."""
     X, y = panel
     monkeypatch.setattr(device_module, "available_devices", lambda: ["cpu"])
     classifier = TimeMAEClassifier(
@@ -429,12 +429,8 @@ def test__pickle__fitted_on_cuda__loads_on_the_cpu_where_there_is_none(panel, sm
     expected = classifier.predict_proba(X)
     for estimator in (classifier, classifier.transformer_):
         estimator.device_ = torch.device("cuda:1")
-    moved = []
-    to_cpu = nn.Module.cpu
-    monkeypatch.setattr(nn.Module, "cpu", lambda self: moved.append(self) or to_cpu(self))
     data = pickle.dumps(classifier)
-    assert len(moved) == 4  # both modules of the transformer, the network and the probe
-    assert classifier.model_ not in moved  # the fitted estimator itself stays where it is
+    assert b"torch._utils" not in data  # no tensor, which would ask for its device: only arrays
     with pytest.warns(UserWarning, match="was fitted on cuda:1, which is not available"):
         loaded = pickle.loads(data)
     assert loaded.device_ == loaded.transformer_.device_ == torch.device("cpu")

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.frozen import FrozenEstimator
+from torch import nn
 
 from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
@@ -34,6 +35,12 @@ from tsmae.training.device import available_devices, cpu_by_default, resolve_dev
 from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
+# what numpy has no type for, in a user's encoder, torch pickles
+_OF_NUMPY = {
+    torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.bool,
+    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
+_STORED = "_modules_and_tensors"  # in the state that is pickled
 
 
 def _zip_path(path: str | os.PathLike) -> Path:
@@ -67,20 +74,23 @@ class SavedAsTensors:
     # ------------------------------------------------------------------ pickle
 
     def __getstate__(self) -> dict:
-        """The state with modules on the CPU, so that it loads where there is no GPU."""
+        """The state with the tensors of modules as arrays.
+
+        So it loads where there is no GPU, and equal estimators are one key to
+        :class:`joblib.Memory`: torch pickles a tensor with its address.
+        """
         state: dict = dict(super().__getstate__())  # type: ignore[call-overload]
-        modules = {name: state[name] for name in self._modules if name in state}
-        if modules and self.device_.type != "cpu":
-            modules = copy.deepcopy(modules)  # in one go: they share parts
-            for module in modules.values():
-                module.cpu()
-            state.update(modules)
+        modules = {name: state.pop(name) for name in self._modules if name in state}
+        if modules:
+            state[_STORED] = _take_tensors(modules)
         return state
 
     def __setstate__(self, state: dict) -> None:
-        super().__setstate__(state)  # type: ignore[misc]
-        if "device_" in state:
-            self._to_device(state["device_"])
+        state = dict(state)
+        modules = _put_tensors(*state.pop(_STORED)) if _STORED in state else {}
+        super().__setstate__({**state, **modules})  # type: ignore[misc]
+        if modules:
+            self._to_device(self.device_)
 
     def _to_device(self, wanted: torch.device) -> None:
         """Move the modules to the device they were fitted on, or to the CPU if it is not here."""
@@ -206,11 +216,48 @@ def _damage_as_value_error(path: Path, cls: type) -> Iterator[None]:
         ) from None
 
 
-def _tensors(estimator) -> dict[str, torch.Tensor]:
-    """All weights of an estimator by name, shared ones once."""
-    modules = {name: vars(estimator)[name] for name in estimator._modules}
-    container = torch.nn.ModuleDict(modules)
+def _tensors(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    """All weights of modules by name, shared ones once."""
+    container = nn.ModuleDict(modules)
     return {**dict(container.named_parameters()), **dict(container.named_buffers())}
+
+
+class _Slot:
+    """Stands in a module where a tensor belongs."""
+
+
+def _take_tensors(modules: dict[str, nn.Module]) -> tuple[dict[str, nn.Module], list[tuple]]:
+    """A copy of modules with slots for tensors, and of each slot array and kind of tensor."""
+    instead: dict[int, _Slot | torch.Tensor] = {}
+    stored = []
+    for tensor in _tensors(modules).values():
+        here = tensor.detach().cpu()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        if tensor.dtype in _OF_NUMPY:
+            instead[id(tensor)] = slot = _Slot()
+            stored.append((slot, here.numpy(), is_parameter, tensor.requires_grad))
+        elif tensor.device.type != "cpu":
+            instead[id(tensor)] = _tensor_or_parameter(here, is_parameter, tensor.requires_grad)
+    return copy.deepcopy(modules, instead), stored  # what is in the memo is not copied
+
+
+def _put_tensors(modules: dict[str, nn.Module], stored: list[tuple]) -> dict[str, nn.Module]:
+    """The modules that `_take_tensors` took apart."""
+    tensors: dict[int, torch.Tensor] = {}
+    for slot, array, is_parameter, requires_grad in stored:
+        tensor = torch.from_numpy(np.array(array))  # of its own, even where it was memory-mapped
+        tensors[id(slot)] = _tensor_or_parameter(tensor, is_parameter, requires_grad)
+    return copy.deepcopy(modules, tensors)
+
+
+def _tensor_or_parameter(
+    tensor: torch.Tensor, is_parameter: bool, requires_grad: bool
+) -> torch.Tensor:
+    return nn.Parameter(tensor, requires_grad) if is_parameter else tensor
+
+
+def _modules_of(estimator) -> dict[str, nn.Module]:
+    return {name: vars(estimator)[name] for name in estimator._modules}
 
 
 def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
@@ -263,7 +310,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
     }
     trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._modules)
     if trained:
-        for name, tensor in _tensors(estimator).items():
+        for name, tensor in _tensors(_modules_of(estimator)).items():
             weights[prefix + name] = tensor.detach().cpu().contiguous()
     return {
         "class": type(estimator).__name__,
@@ -318,7 +365,7 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
         with isolated_global_rng(0, torch.device("cpu")):  # the weights drawn are replaced
             estimator._build_modules()
         with torch.no_grad():
-            for name, tensor in _tensors(estimator).items():
+            for name, tensor in _tensors(_modules_of(estimator)).items():
                 tensor.copy_(weights[description["prefix"] + name])
         estimator._to_device(estimator.device_)
     return estimator

@@ -370,7 +370,7 @@ BAD_TRAINING = {
     ],
     "compile": OUT_OF_RANGE["boolean"],
     "device": ["gpu", "cuda:99", "meta", 0, None, "", torch.device("cuda:99")],
-    "random_state": [-1, 2**32, 1.5, "0", np.random.default_rng(0)],
+    "random_state": [-1, -(2**40), 1.5, "0", np.random.default_rng(0)],
     "verbose": [-1, 0.5, "yes", None],
     "label_smoothing": OUT_OF_RANGE["below 1"],
 }

@@ -220,6 +220,23 @@ def test__random_state__generator__drawn_from_once_a_fit(build, which):
     assert abs(embed(one, SERIES) - embed(two, SERIES)).max() > 1e-3
 
 
+def test__random_state__larger_than_numpys__one_that_counts_whole(build, which):
+    seeds = (2**200, 2**200 + 1, 2**199, 2**200)
+    one, *others, again = (build(which, random_state=s).fit(SERIES, LABELS) for s in seeds)
+    assert_same(outputs(one), outputs(again))
+    for other in others:
+        assert abs(embed(one, SERIES) - embed(other, SERIES)).max() > 1e-3
+
+
+def test__random_state__set_by_sktime__fits():
+    estimator = build_classifier(0, random_state=None)
+    estimator.set_random_state(7, self_policy="new")
+    assert estimator.random_state > 2**32 and estimator.transformer.random_state > 2**32
+    assert_same(
+        outputs(clone(estimator).fit(SERIES, LABELS)), outputs(estimator.fit(SERIES, LABELS))
+    )
+
+
 def test__random_state__none__differs_from_fit_to_fit(build, which):
     one, two = (build(which, random_state=None).fit(SERIES, LABELS) for _ in range(2))
     assert abs(embed(one, SERIES) - embed(two, SERIES)).max() > 1e-3

@@ -34,7 +34,7 @@ TRAINING = {
     "callbacks": [list, tuple, None],
     "compile": ["boolean"],
     "device": [str, torch.device],
-    "random_state": ["random_state"],
+    "random_state": ["random_state", *_integer(0)],  # of any size: see `draw_seed`
     "verbose": ["verbose"],
 }
 

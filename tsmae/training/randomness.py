@@ -5,21 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
 _GLOBAL_RNG = threading.RLock()
+_LARGEST_SEED = 2**32 - 1  # of numpy's RandomState
 
 
 def draw_seed(random_state) -> int:
     """A seed from whatever scikit-learn takes as `random_state`.
 
-    None draws from the system, and not as in scikit-learn from numpy's global generator.
+    None draws from the system, and not as in scikit-learn from numpy's global generator. Ints may
+    be of any size: those that sktime's `set_random_state` gives to parts have 256 bits.
     """
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
+    if isinstance(random_state, Integral) and int(random_state) > _LARGEST_SEED:
+        random_state = int(np.random.SeedSequence(int(random_state)).generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -253,6 +253,8 @@ def test__one_class__predicted_without_training(panel, small):
     X, _ = panel
     classifier = build(small).fit(X, np.full(24, "a"))
     assert set(classifier.predict(X)) == {"a"}
+    probabilities = classifier.predict_proba(X)
+    assert probabilities.dtype == np.float64 and (probabilities == 1).all()
     with pytest.raises(ValueError, match="single class"):
         classifier.transform(X)
 
@@ -470,6 +472,23 @@ def test__set_params__default_transformer__reached_through_sktime_and_kept_if_un
     transformer = pipeline.fit(*panel).classifier_.transformer_
     assert (transformer.d_model, transformer.n_epochs_) == (8, 0)
     assert transformer.precision == "float32"
+
+
+def test__score__several_outputs__leaves_out_series_with_a_mark(panel, small):
+    X, y = panel
+    Y = np.column_stack([y, 1 - y])
+    Y[:6, 0] = Y[4:9, 1] = -1
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head", unlabeled=-1)
+    classifier.fit(X, Y)
+    hits = (np.asarray(classifier.predict(X)) == np.column_stack([y, 1 - y])).all(1)[9:]
+    assert 0 < hits.mean() <= 1
+    assert classifier.score(X, Y) == classifier.score(X, pd.DataFrame(Y)) == hits.mean()
+    weights = np.arange(24.0)
+    assert classifier.score(X, Y, weights) == pytest.approx(np.average(hits, weights=weights[9:]))
+    Y[:, 1] = np.where(Y[:, 0] < 0, Y[:, 1], -1)
+    Y[0, 1] = 0
+    with pytest.raises(ValueError, match="Every series has -1"):
+        classifier.score(X, Y)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

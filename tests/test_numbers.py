@@ -135,6 +135,14 @@ def test__constant_channel__finite_also_for_other_values(scaling, constant, whic
     assert np.isfinite(embed(transformer(which, scaling=scaling).fit(everything), X)).all()
 
 
+def test__channel_of_a_deviation_below_float32__counts_as_constant():
+    X = values()
+    X[:, 0] = 0
+    expected = embed(transformer(1).fit(X), X)
+    X[0, 0, 0] = 1.4e-45
+    assert_array_equal(embed(transformer(1).fit(X), X), expected)
+
+
 @pytest.mark.parametrize("scale", [1e19, 1e20, 1e30, 1e37])
 def test__transform__beyond_reach_of_float32__clear_error(reference, scale):
     X = values()

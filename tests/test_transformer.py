@@ -1,17 +1,22 @@
 import math
+import os
 import pickle
 import random
+import signal
+import time
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from _panels import pad
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback, Checkpoint
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from torch import nn
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae.nn import timemae
 from tsmae.panel import Panel
 from tsmae.training import device as device_module
 from tsmae.training import loops
@@ -187,6 +192,59 @@ def test__ctrl_c__keeps_what_was_learned_and_warns(panel, small):
     two = TimeMAETransformer(**{**settings, "max_epochs": 2}).fit(X)
     np.testing.assert_array_equal(transformer.transform(X), two.transform(X))
     assert np.isfinite(transformer.transform(X)).all(axis=None)
+
+
+class Slow(Callback):
+    """A person presses Ctrl-C while a callback works."""
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and len(net.history) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
+def test__ctrl_c__in_a_callback__warns_too(panel, small):
+    settings = {**small, "max_epochs": 50, "lr_schedule": None}
+    with pytest.warns(UserWarning, match="Interrupted in epoch 2 of 50"):
+        transformer = TimeMAETransformer(**settings, callbacks=[Slow()]).fit(panel[0])
+    assert transformer.n_epochs_ == 1
+
+
+class Limit(Callback):
+    """Stops a fit in the way of skorch's callbacks, in the middle of a validation pass."""
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if not training and len(net.history) == 3:
+            raise KeyboardInterrupt
+
+
+def test__callbacks__stop_in_validation__only_finished_epochs_recorded(panel, small):
+    settings = {**small, "max_epochs": 5, "validation_fraction": 0.3, "callbacks": [Limit()]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transformer = TimeMAETransformer(**settings).fit(panel[0])
+    assert [row["epoch"] for row in transformer.history_] == [1, 2]
+    assert all("valid_loss" in row for row in transformer.history_)
+
+
+def test__callbacks__keep_neither_optimiser_nor_weights(panel, small):
+    X, _ = panel
+    callbacks = [
+        LRScheduler("StepLR", step_size=1), EarlyStopping(monitor="train_loss", load_best=True)
+    ]  # fmt: skip
+    settings = {**small, "max_epochs": 2, "lr_schedule": None}
+    transformer = TimeMAETransformer(**settings, callbacks=callbacks).fit(X)
+    data = pickle.dumps(transformer)
+    assert b"torch._utils" not in data and b"AdamW" not in data
+    assert joblib.hash(pickle.loads(data)) == joblib.hash(transformer)
+    assert callbacks[1].best_epoch_ in (1, 2)  # what they say of the fit stays
+
+
+def test__early_stopping__without_held_out_series__says_so_before_training(panel, small):
+    settings = {**small, "callbacks": [("stop", EarlyStopping())]}
+    with pytest.raises(ValueError, match=r"'callbacks'.*'valid_loss': set 'validation_fraction'"):
+        TimeMAETransformer(**settings).fit(panel[0])
+    TimeMAETransformer(**settings, validation_fraction=0.3).fit(panel[0])
 
 
 def test__verbose__bar_with_loss_and_time_left(panel, small, capsys):
@@ -501,6 +559,20 @@ def test__reconstruction_metrics__one_series_and_only_the_contrast__says_so(pane
     with pytest.raises(ValueError, match="X must hold at least two series"):
         transformer.reconstruction_metrics(X[:1])
     assert transformer.reconstruction_metrics(X[:2])["contrast"] > 0
+
+
+def test__reconstruction_metrics__contrast_at_the_finest_resolution_of_training(
+    panel, small, monkeypatch
+):
+    settings = {**small, "contrast_weight": 1.0, "pooling_resolutions": (4, 2)}
+    transformer = TimeMAETransformer(**settings).fit(panel[0])
+    seen = []
+    average = timemae.average_down
+    monkeypatch.setattr(
+        timemae, "average_down", lambda x, r, complete: seen.append(r) or average(x, r, complete)
+    )
+    transformer.reconstruction_metrics(panel[0])
+    assert set(seen) == {2}
 
 
 def test__reconstruction_metrics__values_far_from_those_in_fit__says_so(panel, small):

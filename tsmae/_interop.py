@@ -46,6 +46,7 @@ class Bridge:
     is_fitted: bool
     callbacks: Any
     random_state: Any
+    validation_fraction: float | None
 
     def __hash__(self) -> int:
         """Equal for equal estimators, which sktime compares by their parameters."""
@@ -111,7 +112,7 @@ class Bridge:
             {name: getattr(self, name) for name in self._parameter_constraints},
             type(self).__name__,
         )
-        check_callbacks(self.callbacks)
+        check_callbacks(self.callbacks, held_out=self.validation_fraction is not None)
         readout_of(self)
 
     @contextmanager

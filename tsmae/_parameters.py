@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import BatchScoring, Callback, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 
 from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.nets import SCHEDULES
@@ -84,8 +84,11 @@ TRANSFORMER = {
 }
 
 
-def check_callbacks(callbacks: list | tuple | None) -> None:
-    """Whether each is a skorch callback, or a pair of its name and itself as skorch takes it."""
+def check_callbacks(callbacks: list | tuple | None, held_out: bool) -> None:
+    """Whether each is a skorch callback, or a pair of its name and itself as skorch takes it.
+
+    And, if nothing is `held_out`, none waits for the loss on it.
+    """
     for item in callbacks or []:
         named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
         callback = item[1] if named else item
@@ -93,6 +96,12 @@ def check_callbacks(callbacks: list | tuple | None) -> None:
             raise TypeError(
                 "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
                 f"pairs (name, callback). Got {callbacks!r} with {item!r} instead."
+            )
+        monitor = callback.monitor if isinstance(callback, EarlyStopping) else ""
+        if not held_out and isinstance(monitor, str) and monitor.startswith("valid_"):
+            raise ValueError(
+                f"The 'callbacks' parameter holds {callback!r}, which waits for {monitor!r}: set "
+                "'validation_fraction', or monitor='train_loss'."
             )
         if isinstance(callback, (BatchScoring, EpochScoring)):
             raise TypeError(

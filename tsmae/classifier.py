@@ -306,8 +306,7 @@ class TimeMAEClassifier(
             frozen = self._frozen_transformer()
             if frozen is not None:
                 frozen._check_matches_fit(read)
-            if isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1:
-                # several outputs: sktime fits a classifier for each, and reads y's index as time
+            if _has_several_outputs(y):  # sktime fits a classifier for each, its index as time
                 labels = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else y
             else:
                 labels = read_labels(y, len(read.values))
@@ -341,12 +340,15 @@ class TimeMAEClassifier(
         Returns
         -------
         (n, n_classes_) float64 array
-            Columns in the order of ``classes_``; rows sum to 1.
+            Columns in the order of ``classes_``; rows sum to 1. Of several outputs a DataFrame.
         """
-        return super().predict_proba(self._read(X).values)
+        probabilities = super().predict_proba(self._read(X).values)
+        if isinstance(probabilities, np.ndarray):  # sktime gives ints where there is one class
+            return probabilities.astype(np.float64, copy=False)
+        return probabilities
 
     def score(self, X, y, sample_weight=None):
-        """Mean accuracy; series that `unlabeled` marks do not count.
+        """Mean accuracy; series that `unlabeled` marks, in any of several outputs, do not count.
 
         Parameters
         ----------
@@ -362,8 +364,17 @@ class TimeMAEClassifier(
         read = self._read(X)
         check_order(y, read.instances)
         if self.unlabeled is not None:
-            labeled = self._labeled(read_labels(y, len(y)))
-            sample_weight = labeled * np.asarray(1.0 if sample_weight is None else sample_weight)
+            outputs = [read_labels(column, len(y)) for column in _outputs(y)]
+            labeled = np.all([self._labeled(labels) for labels in outputs], axis=0)
+            if not labeled.any():
+                raise ValueError(
+                    f"Every series has {self.unlabeled!r}, which `unlabeled` names, in one of the "
+                    "outputs in y."
+                )
+            y = (np.column_stack(outputs) if len(outputs) > 1 else outputs[0])[labeled]
+            if sample_weight is not None:
+                sample_weight = np.asarray(sample_weight)[labeled]
+            return ClassifierMixin.score(self, read.values[labeled], y, sample_weight)
         return ClassifierMixin.score(self, read.values, y, sample_weight)
 
     def transform(self, X):
@@ -648,7 +659,7 @@ class TimeMAEClassifier(
     def _restore_private_state(self) -> None:
         super()._restore_private_state()
         self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
-        self._y_metadata = {"is_univariate": True}
+        self._y_metadata, self._y_inner_mtype = {"is_univariate": True}, "numpy1D"
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
@@ -660,6 +671,17 @@ class TimeMAEClassifier(
             {"transformer": TimeMAETransformer(**recipe), "fine_tune": "head"},
             {"transformer": TimeMAETransformer(**recipe), "fine_tune": "random", **short},
         ]
+
+
+def _has_several_outputs(y) -> bool:
+    return isinstance(y, (pd.DataFrame, np.ndarray)) and y.ndim == 2 and y.shape[1] > 1
+
+
+def _outputs(y) -> list:
+    """The columns of labels, of which there may be one."""
+    if not _has_several_outputs(y):
+        return [y]
+    return [y.iloc[:, j] for j in range(y.shape[1])] if isinstance(y, pd.DataFrame) else list(y.T)
 
 
 def _sample_of_all_classes(targets: np.ndarray, seed: int) -> np.ndarray:

@@ -89,7 +89,7 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         mean = sum(float(np.nansum(block)) for block in _blocks(panel, c)) / count
         squares = (float(np.nansum(np.square(block - mean))) for block in _blocks(panel, c))
         deviation = np.sqrt(sum(squares) / count)
-        if deviation <= 1e-6 * abs(mean) or deviation == 0.0:
+        if deviation <= 1e-6 * abs(mean) or np.float32(deviation) == 0:
             deviation = np.inf
         means.append(mean)
         scales.append(deviation)

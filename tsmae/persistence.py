@@ -35,10 +35,12 @@ from tsmae.training.device import available_devices, cpu_by_default, resolve_dev
 from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
-# what numpy has no type for, in a user's encoder, torch pickles
-_OF_NUMPY = {
-    torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.bool,
-    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+_AS_NUMPY = {  # what is not in it, torch pickles
+    **{dtype: dtype for dtype in (
+        torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.bool,
+        torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    )},
+    torch.bfloat16: torch.int16,
 }  # fmt: skip
 _STORED = "_modules_and_tensors"  # in the state that is pickled
 
@@ -230,30 +232,44 @@ def _take_tensors(modules: dict[str, nn.Module]) -> tuple[dict[str, nn.Module], 
     """A copy of modules with slots for tensors, and of each slot array and kind of tensor."""
     instead: dict[int, _Slot | torch.Tensor] = {}
     stored = []
-    for tensor in _tensors(modules).values():
+    for tensor in _all_tensors(modules):
         here = tensor.detach().cpu()
         is_parameter = isinstance(tensor, nn.Parameter)
-        if tensor.dtype in _OF_NUMPY:
+        kind = (tensor.dtype, is_parameter, is_parameter and tensor.requires_grad)
+        if tensor.dtype in _AS_NUMPY:
             instead[id(tensor)] = slot = _Slot()
-            stored.append((slot, here.numpy(), is_parameter, tensor.requires_grad))
-        elif tensor.device.type != "cpu":
-            instead[id(tensor)] = _tensor_or_parameter(here, is_parameter, tensor.requires_grad)
+            stored.append((slot, here.view(_AS_NUMPY[tensor.dtype]).numpy(), *kind))
+        else:
+            instead[id(tensor)] = _tensor_of(here, *kind)
     return copy.deepcopy(modules, instead), stored  # what is in the memo is not copied
 
 
 def _put_tensors(modules: dict[str, nn.Module], stored: list[tuple]) -> dict[str, nn.Module]:
     """The modules that `_take_tensors` took apart."""
     tensors: dict[int, torch.Tensor] = {}
-    for slot, array, is_parameter, requires_grad in stored:
-        tensor = torch.from_numpy(np.array(array))  # of its own, even where it was memory-mapped
-        tensors[id(slot)] = _tensor_or_parameter(tensor, is_parameter, requires_grad)
+    for slot, array, *kind in stored:
+        # of its own, even where it was memory-mapped
+        tensors[id(slot)] = _tensor_of(torch.from_numpy(np.array(array)), *kind)
     return copy.deepcopy(modules, tensors)
 
 
-def _tensor_or_parameter(
-    tensor: torch.Tensor, is_parameter: bool, requires_grad: bool
+def _tensor_of(
+    values: torch.Tensor, dtype: torch.dtype, is_parameter: bool, requires_grad: bool
 ) -> torch.Tensor:
-    return nn.Parameter(tensor, requires_grad) if is_parameter else tensor
+    values = values.view(dtype)
+    return nn.Parameter(values, requires_grad) if is_parameter else values
+
+
+def _all_tensors(modules: dict[str, nn.Module]) -> list[torch.Tensor]:
+    """Parameters, buffers, and what a user's encoder keeps as a plain attribute."""
+    tensors = [
+        value
+        for part in nn.ModuleDict(modules).modules()
+        for values in (part._parameters, part._buffers, vars(part))
+        for value in values.values()
+        if isinstance(value, torch.Tensor)
+    ]
+    return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 def _modules_of(estimator) -> dict[str, nn.Module]:
@@ -318,6 +334,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         "fitted": {name: encode(value, name) for name, value in fitted.items()},
         "is_fitted": estimator.is_fitted,
         "output": vars(estimator).get("_sklearn_output_config", {}),  # of set_output
+        "config": encode(vars(estimator).get("_config_dynamic", {}), "config"),  # of set_config
         "prefix": prefix,
         "trained": trained,
     }
@@ -359,6 +376,8 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     estimator._is_fitted = description["is_fitted"]
     if description.get("output"):
         estimator._sklearn_output_config = description["output"]
+    if "config" in description:
+        estimator._config_dynamic = decode(description["config"])
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:

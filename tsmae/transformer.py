@@ -658,7 +658,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             raise ValueError(
                 "X must hold at least two series to tell apart, the only objective here. Got one."
             )
-        return evaluate_pretext(self.model_, panel, self.device_)
+        finest = min(self.series_encoder_.resolutions)
+        return evaluate_pretext(self.model_, panel, self.device_, finest)
 
     def _panel(self, X) -> Panel:
         self.check_is_fitted()

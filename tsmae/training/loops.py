@@ -31,6 +31,8 @@ _CALIBRATE_ON = 256  # series, of many windows each
 _TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
 _METRICS_BATCH = 128  # series
 _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
+# what skorch's callbacks keep of a fit, on objects that are parameters: the optimiser, the weights
+_LEFT_BEHIND = ("lr_scheduler_", "best_model_weights_")
 _WORKER = "tsmae-embedding"  # name of the threads
 
 
@@ -147,17 +149,27 @@ def _train(
     )
     # our own modules do not touch torch's global generator; these can draw from no other
     foreign = compile or any(isinstance(part, ForeignEncoder) for part in model.modules())
-    with isolated_global_rng(seed, device) if foreign else contextlib.nullcontext():
-        net.fit(dataset)
+    try:
+        with isolated_global_rng(seed, device) if foreign else contextlib.nullcontext():
+            net.fit(dataset)
+    finally:
+        for _, callback in net.callbacks_ if net.initialized_ else []:
+            for name in _LEFT_BEHIND:
+                vars(callback).pop(name, None)
     model.eval()
-    return [_as_row(epoch) for epoch in net.history if "train_loss" in epoch]
+    last = "train_loss" if held_out is None else "valid_loss"  # of an epoch that was finished
+    return [_as_row(epoch) for epoch in net.history if last in epoch]
 
 
 @torch.inference_mode()
-def evaluate_pretext(model: TimeMAE, panel: Panel, device: torch.device) -> dict[str, float]:
+def evaluate_pretext(
+    model: TimeMAE, panel: Panel, device: torch.device, resolution: int
+) -> dict[str, float]:
     """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
     batch_size = min(_METRICS_BATCH, _most_of(panel))
-    net = PretrainingNet(model, device=str(device), batch_size=batch_size).initialize()
+    net = PretrainingNet(
+        model, device=str(device), batch_size=batch_size, resolutions=(resolution,)
+    ).initialize()
     iterator = net.get_iterator(PanelDataset(panel), training=False)
     net.history.new_epoch()
     net.run_single_epoch(iterator, False, "valid", net.validation_step)

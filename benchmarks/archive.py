@@ -100,8 +100,8 @@ def report(results: pd.DataFrame, options) -> str:
     parts = [
         "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
-        "same pre-training and trains the head alone below 200 labels, all weights from there on; "
-        "FineAll is the same with all weights trained in any case, so that from 200 labels on its "
+        "same pre-training and trains the head alone below 400 labels, all weights from there on; "
+        "FineAll is the same with all weights trained in any case, so that from 400 labels on its "
         "figures stand for both (`copied_from` in the CSV). With MiniRocket, its features stand "
         "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
         "the same for every set. The peers take neither gaps nor unequal lengths: such series are "

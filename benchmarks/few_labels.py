@@ -53,7 +53,7 @@ def report(results: pd.DataFrame, options) -> str:
             "Accuracy in % by share of labels. Each seed draws its own labels, stratified and "
             "at least one of each class; every method gets the same draw. FineLast and FineAll "
             "are pre-trained on all training series without labels, at the library's defaults, "
-            "except that FineAll trains all weights also below 200 labels, where the default "
+            "except that FineAll trains all weights also below 400 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
             "stand beside the embedding, all standardised, before its ridge. The probe's "

@@ -324,7 +324,7 @@ def _marked(dataset: data.Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.nda
 def fine_tuned(cell: Cell) -> dict:
     """FineZero+ and FineAll: all of the untrained or pre-trained encoder, trained on labels.
 
-    And TimeMAEClassifier as it is: below 200 labels it trains the head alone.
+    And TimeMAEClassifier as it is: below 400 labels it trains the head alone.
     """
     dataset = dataset_of(cell)
     return _fine_tune(cell, dataset, *encoder(cell, dataset.X_train))

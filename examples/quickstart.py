@@ -44,7 +44,7 @@ untrained = Pipeline(
     ]
 ).fit(X_train, y_train)
 
-# 3. the encoder fine-tuned on the labels (by default from 200 of them on); frozen: it is not
+# 3. the encoder fine-tuned on the labels (by default from 400 of them on); frozen: it is not
 # pre-trained again
 classifier = TimeMAEClassifier(
     FrozenEstimator(pretrained), fine_tune="all", random_state=0, verbose=1

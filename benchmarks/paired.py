@@ -86,6 +86,13 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         lambda: F.scaled_dot_product_attention(*parts, dropout_p=0.2).sum().backward(),
     )
 
+    halves = [part.detach().bfloat16().requires_grad_() for part in parts]
+    yield (
+        "attention of bfloat16, forward and backward: in float32 / as it is",
+        lambda: F.scaled_dot_product_attention(*(h.float() for h in halves)).sum().backward(),
+        lambda: F.scaled_dot_product_attention(*halves).sum().backward(),
+    )
+
     projected = torch.randn(_BATCH, _WINDOWS, 3 * _WIDTH, requires_grad=True)
 
     def attend(query, key, value):

@@ -299,6 +299,20 @@ def test__precision_bfloat16__close_to_float32(panel, small):
     assert all(p.dtype == torch.float32 for p in fast.model_.parameters())
 
 
+def test__precision_bfloat16_on_a_cpu__attention_in_float32(panel, small, monkeypatch):
+    attend, seen = torch.nn.functional.scaled_dot_product_attention, set()
+
+    def spy(*parts, **settings):
+        mixed = attend(*parts, **settings)
+        seen.add((parts[0].dtype, mixed.dtype))
+        return mixed
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    settings = {**small, "max_epochs": 1, "precision": "bfloat16"}
+    TimeMAETransformer(**settings).fit(panel[0])
+    assert seen == {(torch.float32, torch.float32)}
+
+
 @pytest.mark.parametrize(
     ("cpu", "expected"),
     [

@@ -23,6 +23,9 @@ BUNDLED = (
     "ACSF1", "ArrowHead", "BasicMotions", "GunPoint", "ItalyPowerDemand", "JapaneseVowels",
     "OSULeaf", "PLAID",
 )  # fmt: skip
+UNIVARIATE = (
+    *UCR, "ACSF1", "ArrowHead", "Epilepsy", "GunPoint", "ItalyPowerDemand", "OSULeaf", "PLAID",
+)  # fmt: skip
 
 _OTHER_IN_SKTIME = ("Epilepsy",)  # there: movements of the UEA archive; here: UCI's seizures
 _HAR_FOLDER = "UCI HAR Dataset"

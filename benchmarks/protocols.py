@@ -60,7 +60,7 @@ _OF_THE_PRETEXT = {
     "tokenizer", "n_codebooks", "n_codewords", "temperature", "codeword_gradient",
     "label_smoothing", "mcc_weight", "mrr_weight", "mrr_target", "momentum",
     "reconstruction_weight", "spectral_weight", "contrast_weight", "contrast_temperature",
-    "train_stem", "augment", "jitter", "max_epochs", "batch_size", "lr",
+    "init", "train_stem", "augment", "jitter", "max_epochs", "batch_size", "lr",
     "weight_decay", "lr_schedule", "validation_fraction", "patience", "compile",
 }  # fmt: skip
 
@@ -85,6 +85,8 @@ def settings(preset: str = "defaults", **transformer) -> dict:
     return {"transformer": transformer, "classifier": {}}
 
 
+_RANDOM = {"max_epochs": 0, "init": "random"}  # the untrained encoder
+
 # a readout of fewer columns, for tables in which rows compare with each other alone
 NARROWER = {"pooling": ["max", "std", "quarters", "autocorrelation"]}
 
@@ -101,7 +103,10 @@ def key(cell: Cell) -> str:
         if name not in ("transformer", "classifier") and value != _NEUTRAL.get(name)
     }
     if cell.method not in PEERS:
-        resolved["transformer"] = _defaults(TimeMAETransformer) | _transformer(cell)
+        parameters = _defaults(TimeMAETransformer) | _transformer(cell)
+        if parameters["init"] == "random" or cell.dataset not in data.UNIVARIATE:
+            del parameters["init"]  # all were random before there was a choice
+        resolved["transformer"] = parameters
     if cell.method in FINE_TUNED:
         resolved["classifier"] = _defaults(TimeMAEClassifier) | _classifier(cell)
     return digest([cell.dataset, cell.method, cell.seed, resolved])
@@ -151,7 +156,7 @@ def _transformer(cell: Cell) -> dict:
     parameters = cell.settings.get("transformer", {})
     if cell.method in UNTRAINED:
         of_the_encoder = {k: v for k, v in parameters.items() if k not in _OF_THE_PRETEXT}
-        return {**of_the_encoder, "max_epochs": 0}
+        return of_the_encoder | _RANDOM
     return dict(parameters)
 
 
@@ -237,7 +242,7 @@ def _code() -> str:
 
 
 def _random(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransformer, dict]:
-    transformer = build({**parameters, "max_epochs": 0}, seed)
+    transformer = build(parameters | _RANDOM, seed)
     with Clock() as clock:
         transformer.fit(X)
     return transformer, {"pretrain_cpu_seconds": round(clock.cpu, 3)}
@@ -343,7 +348,7 @@ def transfer(cell: Cell) -> dict:
     else:
         source_cell = cell._replace(dataset=cell.settings["source"])
         source, cost = pretrained(parameters, dataset_of(source_cell).X_train, cell.seed)
-    transformer = build({**parameters, "max_epochs": 0}, cell.seed, encoder=Transferred(source))
+    transformer = build(parameters | _RANDOM, cell.seed, encoder=Transferred(source))
     transformer.fit(dataset.X_train)
     return _fine_tune(cell, dataset, transformer, cost)
 

@@ -22,7 +22,7 @@ def cells(options) -> list[Cell]:
     for dataset in options.datasets:
         for fraction in FRACTIONS:
             for seed in options.seeds:
-                common = {**settings(), "labels": fraction}
+                common = {**settings(init="random"), "labels": fraction}
                 label = f"{fraction:.0%} of labels"
                 for source in (None, SOURCE, dataset):
                     cell = Cell(dataset, "Transfer", seed, {**common, "source": source}, label)

@@ -39,7 +39,7 @@ print(f"pre-trained for {pretrained.n_epochs_} epochs, {time.process_time() - st
 # 2. the same readout of an encoder that never saw data: what pre-training has to beat
 untrained = Pipeline(
     [
-        ("mae", TimeMAETransformer(max_epochs=0, random_state=0)),
+        ("mae", TimeMAETransformer(init="random", max_epochs=0, random_state=0)),
         ("lr", LogisticRegression(max_iter=1000)),
     ]
 ).fit(X_train, y_train)

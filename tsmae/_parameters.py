@@ -47,6 +47,7 @@ READOUT = {
 
 TRANSFORMER = {
     "window_length": [*_integer(1), StrOptions({"auto"})],
+    "init": [StrOptions({"auto", "random", "synthetic"})],
     "train_stem": ["boolean"],
     "augment": ["boolean"],
     "jitter": _real(0),

@@ -568,7 +568,7 @@ class TimeMAEClassifier(
         if transformer.random_state is None:
             transformer.set_params(random_state=seed)
         if self.fine_tune_ == "random":
-            transformer.set_params(max_epochs=0)
+            transformer.set_params(max_epochs=0, init="random")
         return transformer.fit(panel.values)
 
     @property

@@ -45,6 +45,7 @@ PAPER = {
     "reconstruction_weight": 0.0,
     "spectral_weight": 0.0,
     "contrast_weight": 0.0,
+    "init": "random",
     "train_stem": True,
     "augment": False,
     "jitter": 0.0,

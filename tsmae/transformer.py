@@ -17,6 +17,7 @@ from tsmae._parameters import TRANSFORMER, readout_of
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics, median_own_deviation
 from tsmae.persistence import SavedAsTensors
+from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
 from tsmae.training.device import resolve_device, uses_bfloat16
 from tsmae.training.loops import (
     apply,
@@ -116,7 +117,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "channel" it counts as nothing later, whatever it shows.
     max_epochs : int, default=15
         Epochs of pre-training. More of them did not pay on small panels, whose fine detail is
-        lost. 0 gives the random encoder (FineZero), the baseline that pre-training has to beat.
+        lost. 0 leaves the encoder as it starts; with ``init="random"`` that is the random encoder
+        (FineZero), the baseline that all pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of
@@ -179,6 +181,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         single series.
     contrast_temperature : float, default=0.2
         Of the similarities between crops.
+    init : {"auto", "random", "synthetic"}, default="auto"
+        Weights of the feature encoder and the encoder at the start: random ones, or those of a
+        backbone that was pre-trained on synthetic series and comes with the library (see
+        :mod:`tsmae.synthetic`). That one is of a single channel, windows of 8 points and the
+        default `d_model`, `n_heads`, `n_layers`, `block`, `stem` and `window_statistics`. "auto"
+        takes it where it fits and series are scaled. In cross-validation on the training parts of
+        33 panels of up to 200 series it gained SYNGAIN points (``benchmarks/results/README.md``).
     train_stem : bool, default=True
         Whether pre-training trains the feature encoder, or leaves it at its random weights.
     augment : bool, default=False
@@ -228,6 +237,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     series_length_ : int
         Time points of the longest series in `fit`.
     embedding_dim_ : int
+    init_ : {"random", "synthetic"}
+        What the encoder started from.
     channel_names_in_ : array of str
         Where X names its channels.
     device_ : torch.device
@@ -317,6 +328,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         spectral_weight=0.0,
         contrast_weight="auto",
         contrast_temperature=0.2,
+        init="auto",
         train_stem=True,
         augment=False,
         jitter=0.0,
@@ -368,6 +380,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.spectral_weight = spectral_weight
         self.contrast_weight = contrast_weight
         self.contrast_temperature = contrast_temperature
+        self.init = init
         self.train_stem = train_stem
         self.augment = augment
         self.jitter = jitter
@@ -449,9 +462,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
         self.config_ = self._architecture(panel, statistics[1])
+        self.init_ = self._resolve_init(self.config_)
         generator = new_generator(seed)
         with isolated_global_rng(seed, self.device_):
             self._build_modules(generator)
+        if self.init_ == "synthetic":
+            start_from_synthetic(self.model_.backbone)
         self.model_.backbone.scaling.set_statistics(*statistics)
         self.model_.to(self.device_)
         self.series_encoder_.to(self.device_)
@@ -500,6 +516,22 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             self._check_learnable(config, panel)
         return config
 
+    def _resolve_init(self, config: TimeMAEConfig) -> str:
+        """ "random" or "synthetic", as `init` says."""
+        wrong = misfit(config)
+        if self.encoder is not None:
+            wrong["encoder"] = self.encoder
+        if self.init == "synthetic" and wrong:
+            fits = ", ".join(f"{name}={value!r}" for name, value in ARCHITECTURE.items())
+            got = ", ".join(f"{name}={value!r}" for name, value in wrong.items())
+            raise ValueError(
+                f"The 'init' parameter can be 'synthetic' with {fits} and without an 'encoder' of "
+                f"your own only. Got {got}."
+            )
+        if self.init == "auto":
+            return "random" if wrong or config.scaling is None else "synthetic"
+        return self.init
+
     def _check_learnable(self, config: TimeMAEConfig, panel: Panel) -> None:
         if config.predicts:
             self._check_predictable(panel, config.window_length)
@@ -507,7 +539,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             names = [name for name in config.__dataclass_fields__ if name.endswith("_weight")]
             raise ValueError(
                 f"At least one of {names} must be positive, or there is nothing to "
-                "learn; max_epochs=0 gives the random encoder."
+                "learn; max_epochs=0 takes the encoder as it starts."
             )
         elif len(panel) < 2:
             raise ValueError(

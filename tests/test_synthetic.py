@@ -1,0 +1,133 @@
+"""The start from synthetic series: which panels get it, and how its weights come about."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests._panels import embed
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
+from tsmae.synthetic import start_from_synthetic, weights
+from tsmae.synthetic.__main__ import train
+from tsmae.synthetic.series import draw_pairs
+
+
+@pytest.fixture(scope="module")
+def univariate():
+    return np.random.default_rng(0).normal(size=(12, 1, 40)).cumsum(-1)
+
+
+def start(X, **settings):
+    return TimeMAETransformer(**{"max_epochs": 0, "random_state": 0, **settings}).fit(X)
+
+
+def test__univariate_panel__starts_from_the_stored_weights(univariate):
+    fitted = start(univariate)
+    assert fitted.init_ == "synthetic"
+    stored, own = load_file(weights._FILE), fitted.model_.backbone.state_dict()
+    assert {name.split(".")[0] for name in stored} == {"feature_encoder", "encoder"}
+    for name, weight in stored.items():
+        assert torch.equal(own[name], weight.float())
+        assert own[name].dtype == torch.float32
+    missing = {n for n in own if n.startswith(("feature_encoder", "encoder"))} - set(stored)
+    assert not missing
+
+
+def test__start__is_another_encoder_than_the_random_one(univariate):
+    synthetic, random = (embed(start(univariate, init=i), univariate) for i in ("auto", "random"))
+    assert np.abs(synthetic - random).max() > 0.1
+
+
+def test__init_random__as_seeded(univariate):
+    one, other = (start(univariate, init="random", random_state=seed) for seed in (0, 1))
+    weight, theirs = (t.model_.backbone.feature_encoder.project.weight for t in (one, other))
+    assert one.init_ == "random"
+    assert not torch.equal(weight, theirs)
+
+
+def test__training__begins_there(univariate):
+    settings = {"max_epochs": 1, "lr": 1e-9, "weight_decay": 0.0, "precision": "float32"}
+    trained = start(univariate, **settings).model_.backbone.feature_encoder.project.weight
+    initial = start(univariate).model_.backbone.feature_encoder.project.weight
+    assert not torch.equal(trained, initial)
+    torch.testing.assert_close(trained, initial, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"d_model": 64},
+        {"n_heads": 8},
+        {"n_layers": 3},
+        {"window_length": 4},
+        {"block": "timemae"},
+        {"stem": "linear"},
+        {"window_statistics": False},
+        {"encoder": torch.nn.Identity},
+    ],
+)
+def test__other_architecture__auto_is_random_and_synthetic_an_error(univariate, settings):
+    assert start(univariate, **settings).init_ == "random"
+    (name,) = settings
+    with pytest.raises(ValueError, match=rf"'init' parameter can be 'synthetic'.* Got {name}="):
+        start(univariate, init="synthetic", **settings)
+
+
+def test__several_channels__auto_is_random_and_synthetic_an_error(univariate):
+    X = np.concatenate([univariate, univariate], 1)
+    assert start(X).init_ == "random"
+    with pytest.raises(ValueError, match=r"n_channels=1.* Got n_channels=2"):
+        start(X, init="synthetic")
+
+
+def test__unscaled_series__random_unless_asked_for(univariate):
+    assert start(univariate, scaling=None).init_ == "random"
+    assert start(univariate, scaling=None, init="synthetic").init_ == "synthetic"
+    assert start(univariate, scaling="instance").init_ == "synthetic"
+
+
+def test__paper__random(univariate):
+    assert presets.PAPER["init"] == "random"
+    assert start(univariate, **presets.PAPER | {"max_epochs": 0}).init_ == "random"
+
+
+def test__classifier_without_pretraining__random(univariate):
+    y = np.arange(12) % 2
+    fitted = TimeMAEClassifier(fine_tune="random", max_epochs=1, random_state=0).fit(univariate, y)
+    assert fitted.transformer_.init_ == "random"
+
+
+def test__draw_pairs__float32_of_bounded_size():
+    pairs = draw_pairs(64, 96, np.random.default_rng(0))
+    assert pairs.shape == (2, 64, 1, 96)
+    assert pairs.dtype == np.float32
+    assert np.isfinite(pairs).all()
+    assert np.abs(pairs).max() <= 20
+    assert np.array_equal(pairs, draw_pairs(64, 96, np.random.default_rng(0)))
+
+
+def test__draw_pairs__partners_are_alike():
+    first, second = draw_pairs(200, 128, np.random.default_rng(1))[:, :, 0]
+    spectra = [np.log(np.abs(np.fft.rfft(x)) + 1e-2) for x in (first, second)]
+    distances = np.linalg.norm(spectra[0][:, None] - spectra[1][None], axis=-1)
+    rank = (distances < np.diag(distances)[:, None]).sum(1)
+    assert np.median(rank) < 20  # of 200; 100 by chance
+
+
+def test__train_and_store__what_a_backbone_then_starts_from(tmp_path):
+    reports = []
+    model = train(100, seed=0, report=lambda text, flush: reports.append(text), batch_points=512)
+    assert len(reports) == 1
+    assert reports[0].startswith("step 100 of 100: loss ")
+    file = tmp_path / "weights.safetensors"
+    weights.store(model.backbone, file)
+    other = train(1, seed=1, batch_points=512).backbone
+    start_from_synthetic(other, file)
+    for part in ("feature_encoder", "encoder"):
+        pairs = zip(
+            getattr(model.backbone, part).parameters(),
+            getattr(other, part).parameters(),
+            strict=True,
+        )
+        for stored, read in pairs:
+            torch.testing.assert_close(stored, read, atol=1e-6, rtol=1e-3)

@@ -383,6 +383,7 @@ BAD_READOUT = {
 BAD_PARAMETERS = {
     TimeMAETransformer: {
         **BAD_TRAINING,
+        "init": [*OUT_OF_RANGE["name"], None, "synthetic"],  # the small settings have other weights
         "train_stem": OUT_OF_RANGE["boolean"],
         "augment": OUT_OF_RANGE["boolean"],
         "jitter": OUT_OF_RANGE["not negative"],

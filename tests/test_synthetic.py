@@ -69,7 +69,7 @@ def test__training__begins_there(univariate):
 def test__other_architecture__auto_is_random_and_synthetic_an_error(univariate, settings):
     assert start(univariate, **settings).init_ == "random"
     (name,) = settings
-    with pytest.raises(ValueError, match=rf"'init' parameter can be 'synthetic'.* Got {name}="):
+    with pytest.raises(ValueError, match=rf"init='synthetic' has weights for .* Got {name}="):
         start(univariate, init="synthetic", **settings)
 
 
@@ -89,6 +89,14 @@ def test__unscaled_series__random_unless_asked_for(univariate):
 def test__paper__random(univariate):
     assert presets.PAPER["init"] == "random"
     assert start(univariate, **presets.PAPER | {"max_epochs": 0}).init_ == "random"
+
+
+def test__saved_and_loaded__the_same_embeddings(univariate, tmp_path):
+    fitted = start(univariate, max_epochs=1, precision="float32")
+    fitted.save(tmp_path / "encoder")
+    loaded = TimeMAETransformer.load(tmp_path / "encoder")
+    assert loaded.init_ == "synthetic"
+    assert np.array_equal(embed(loaded, univariate), embed(fitted, univariate))
 
 
 def test__classifier_without_pretraining__random(univariate):

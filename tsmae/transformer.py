@@ -525,8 +525,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             fits = ", ".join(f"{name}={value!r}" for name, value in ARCHITECTURE.items())
             got = ", ".join(f"{name}={value!r}" for name, value in wrong.items())
             raise ValueError(
-                f"The 'init' parameter can be 'synthetic' with {fits} and without an 'encoder' of "
-                f"your own only. Got {got}."
+                f"init='synthetic' has weights for {fits} and no 'encoder' of your own; otherwise "
+                f"allowed are 'auto' and 'random'. Got {got}."
             )
         if self.init == "auto":
             return "random" if wrong or config.scaling is None else "synthetic"

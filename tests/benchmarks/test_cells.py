@@ -125,6 +125,29 @@ def test__key__random_encoder__ignores_the_pretext_task():
     assert key(base) != key(base._replace(settings=settings(d_model=8)))
 
 
+def test__key__init__counts_where_panels_may_start_from_synthetic_series():
+    started, many = (Cell(name, "FineLast", 0, settings()) for name in ("ECG200", "HAR"))
+    for cell, same in ((started, False), (many, True)):
+        random = cell._replace(settings=settings(init="random"))
+        assert (key(cell) == key(random)) is same
+        untrained = cell._replace(method="FineZero")
+        assert key(untrained) == key(untrained._replace(settings=settings(init="random")))
+
+
+def test__untrained__random_encoder(monkeypatch):
+    fitted, fit = [], protocols.TimeMAETransformer.fit
+
+    def spy(self, *args):
+        fitted.append(self)
+        return fit(self, *args)
+
+    monkeypatch.setattr(protocols.TimeMAETransformer, "fit", spy)
+    X = np.random.default_rng(0).normal(size=(6, 1, 32)).astype(np.float32)
+    cell = Cell("ECG200", "FineZero", 0, settings())
+    protocols.encoder(cell, X)
+    assert [(t.init, t.max_epochs) for t in fitted] == [("random", 0)]
+
+
 def test__pretrained__second_call__comes_from_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv(protocols.ENCODER_FOLDER, str(tmp_path))
     X = np.random.default_rng(0).normal(size=(6, 1, 32)).astype(np.float32)

@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import settings
+from benchmarks.protocols import RANDOM_START, settings
 from benchmarks.reports import markdown, means, summary
 
 METHODS = (
@@ -23,7 +23,7 @@ METHODS = (
 )  # fmt: skip
 _WHERE_CHEAP = ["1-NN DTW", "InceptionTime"]
 _STARTS = {  # what the start of univariate panels does, and their own pre-training after it
-    "FineLast, random start": {"init": "random"},
+    "FineLast, random start": RANDOM_START,
     "FineLast, start alone": {"max_epochs": 0},
 }
 _INCEPTION_EPOCHS = 100

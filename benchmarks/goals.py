@@ -104,7 +104,7 @@ def _main(results: pd.DataFrame) -> list[tuple]:
 
 
 def _archive(results: pd.DataFrame) -> list[tuple]:
-    results = results[results["dataset"].isin(data.UCR)]
+    results = results[results["dataset"].isin(data.UCR) & (results["label"] == "")]
     accuracy = means(results, "dataset", "method")
     done = accuracy.reindex(columns=["FineLast", "FineZero"]).dropna()
     n_sets = f" of {len(done)} sets"

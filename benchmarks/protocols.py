@@ -85,10 +85,11 @@ def settings(preset: str = "defaults", **transformer) -> dict:
     return {"transformer": transformer, "classifier": {}}
 
 
-_RANDOM = {"max_epochs": 0, "init": "random"}  # the untrained encoder
-
-# a readout of fewer columns, for tables in which rows compare with each other alone
-NARROWER = {"pooling": ["max", "std", "quarters", "autocorrelation"]}
+# random weights to start from, also for univariate panels, as in the paper
+RANDOM_START = {"init": "random"}
+_RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
+# and a readout of fewer columns, for tables in which rows compare with each other alone
+NARROWER = {**RANDOM_START, "pooling": ["max", "std", "quarters", "autocorrelation"]}
 
 
 def key(cell: Cell) -> str:

@@ -56,7 +56,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     keep the paper's decoupled encoders and predict frozen codewords. Only on small panels,
     below 2000 series or with windows too short to have a shape (one point, or two of a single
     channel), the encoder learns to tell random crops of one series from those of others instead;
-    see `contrast_weight`. The paper's own settings are :data:`tsmae.presets.PAPER`.
+    see `contrast_weight`. Panels of a single channel do not start from random weights, see
+    `init`. The paper's own settings are :data:`tsmae.presets.PAPER`.
 
     Parameters
     ----------
@@ -183,11 +184,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Of the similarities between crops.
     init : {"auto", "random", "synthetic"}, default="auto"
         Weights of the feature encoder and the encoder at the start: random ones, or those of a
-        backbone that was pre-trained on synthetic series and comes with the library (see
-        :mod:`tsmae.synthetic`). That one is of a single channel, windows of 8 points and the
-        default `d_model`, `n_heads`, `n_layers`, `block`, `stem` and `window_statistics`. "auto"
-        takes it where it fits and series are scaled. In cross-validation on the training parts of
-        33 panels of up to 200 series it gained SYNGAIN points (``benchmarks/results/README.md``).
+        backbone that learned to tell synthetic series apart, stored with the library (see
+        :mod:`tsmae.synthetic`). It is of a single channel, windows of 8 points and the default
+        `d_model`, `n_heads`, `n_layers`, `block`, `stem` and `window_statistics`. "auto" takes it
+        where it fits and series are scaled: it gained 1.2 points on training parts of 29 panels
+        (``benchmarks/results/README.md``). Elsewhere, as with several channels, it is "random";
+        "synthetic" is an error there.
     train_stem : bool, default=True
         Whether pre-training trains the feature encoder, or leaves it at its random weights.
     augment : bool, default=False

@@ -24,7 +24,7 @@ def start(X, **settings):
 def test__univariate_panel__starts_from_the_stored_weights(univariate):
     fitted = start(univariate)
     assert fitted.init_ == "synthetic"
-    stored, own = load_file(weights._FILE), fitted.model_.backbone.state_dict()
+    stored, own = load_file(weights.FILE), fitted.model_.backbone.state_dict()
     assert {name.split(".")[0] for name in stored} == {"feature_encoder", "encoder"}
     for name, weight in stored.items():
         assert torch.equal(own[name], weight.float())

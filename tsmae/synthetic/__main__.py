@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.synthetic.series import draw_pairs
-from tsmae.synthetic.weights import _FILE, ARCHITECTURE, store
+from tsmae.synthetic.weights import FILE, ARCHITECTURE, store
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.randomness import new_generator
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--file", type=Path, default=_FILE)
+    parser.add_argument("--file", type=Path, default=FILE)
     options = parser.parse_args()
     store(train(options.steps, options.seed).backbone, options.file)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tsmae.nn import TimeMAEConfig
 from tsmae.nn.backbone import Backbone
 
-_FILE = Path(__file__).with_name("backbone.safetensors")
+FILE = Path(__file__).with_name("backbone.safetensors")
 # positions stay random: their number is that of the panel's windows
 _PARTS = ("feature_encoder", "encoder")
 ARCHITECTURE: dict[str, Any] = {
@@ -32,7 +32,7 @@ def misfit(config: TimeMAEConfig) -> dict:
     return {name: value for name, value in fields.items() if value != ARCHITECTURE[name]}
 
 
-def start_from_synthetic(backbone: Backbone, file: Path = _FILE) -> None:
+def start_from_synthetic(backbone: Backbone, file: Path = FILE) -> None:
     """Give the feature encoder and the visible encoder the stored weights."""
     weights = {name: weight.float() for name, weight in load_file(file).items()}
     for part in _PARTS:
@@ -41,7 +41,7 @@ def start_from_synthetic(backbone: Backbone, file: Path = _FILE) -> None:
         getattr(backbone, part).load_state_dict(own)
 
 
-def store(backbone: Backbone, file: Path = _FILE) -> None:
+def store(backbone: Backbone, file: Path = FILE) -> None:
     """Write the weights in half precision."""
     weights = {
         f"{part}.{name}": weight.to(torch.float16).contiguous()

@@ -16,8 +16,11 @@ GAPPED = ("HAR",)
 SHARES = (0.1, 0.3, 0.5)
 _LENGTH_REPAIRS = ("native", "truncate", "resample", "forward-fill", "zero-fill")
 _GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
-# its shortest series has 7 points: two windows for every way of handling it
-_SETTINGS = {"JapaneseVowels": {"window_length": 4}}
+_SETTINGS = {
+    "JapaneseVowels": {"window_length": 4},  # its shortest series has 7 points: two windows
+    "PLAID": NARROWER,
+    "HAR": NARROWER,
+}
 _EPOCHS = 10
 # series, at most; the encoder tells those of small panels apart and predicts codewords of large
 _CUT = 1500
@@ -27,7 +30,7 @@ _CUTS: dict[str, tuple[int | None, ...]] = {"HAR": (1500, 3000, None)}
 def cells(options) -> list[Cell]:
     wanted = []
     for dataset in options.datasets:
-        given = settings(**NARROWER, **_SETTINGS.get(dataset, {}))
+        given = settings(**_SETTINGS.get(dataset, {}))
         variants = (
             _of_unequal_lengths({**given, "cut": _CUT})
             if dataset in RAGGED
@@ -113,8 +116,9 @@ def report(results: pd.DataFrame, options) -> str:
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
         f"and test series alike. Pre-training takes {options.epochs} epochs here. Panels are cut "
         f"to {_CUT} series, whose random crops are told apart; HAR also to 3000, and not at all: "
-        "there codewords are predicted. JapaneseVowels has windows of 4 points, all a "
-        "readout without cross-correlations and winners; all else is as by default.",
+        "there codewords are predicted. JapaneseVowels has windows of 4 points; HAR and PLAID a "
+        "readout without cross-correlations and winners, and PLAID random weights to start from; "
+        "all else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),

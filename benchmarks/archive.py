@@ -51,7 +51,7 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    return settings()
+    return settings(**RANDOM_START) if method == "FineAll" else settings()
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
@@ -116,8 +116,9 @@ def report(results: pd.DataFrame, options) -> str:
         "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
-        "FineAll is the same with all weights trained in any case, so that from 400 labels on its "
-        "figures stand for both (`copied_from` in the CSV). With MiniRocket, its features stand "
+        "FineAll trains all weights in any case, and starts from random ones, so that its figures "
+        "stand for both on panels of several channels with 400 labels or more (`copied_from` in the "
+        "CSV). With MiniRocket, its features stand "
         "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
         "the same for every set. Univariate panels start from a backbone that learned to tell "
         "synthetic series apart, as far as their windows have 8 points; beside them stand random "

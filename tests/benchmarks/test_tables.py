@@ -522,6 +522,22 @@ def test__inception_time__learns_and_is_skipped_where_slow(options, monkeypatch)
         protocols.measure(cell)
 
 
+def test__archive__starts__of_univariate_sets_and_beside_the_methods(tmp_path):
+    options = cli.parse(
+        archive.TABLE, ["--datasets", "ECG200", "Libras", "--results", str(tmp_path)]
+    )
+    wanted = archive.cells(options)
+    starts = {(c.dataset, c.label) for c in wanted if c.label}
+    assert starts == {("ECG200", label) for label in archive._STARTS}
+    figures = {"FineZero": 80.0, "FineLast": 90.0, "FineLast, random start": 85.0}
+    results = pd.DataFrame(c._asdict() for c in wanted)
+    names = results["label"].where(results["label"] != "", results["method"])
+    results = results.assign(accuracy=names.map(figures), status="ok")
+    text = archive.report(results, options)
+    assert "| UCR | FineLast | FineZero | 1 | 1 | 0 | 0 | 0 | none | +10.00 |" in text
+    assert "| UCR | FineLast, random start | FineZero | 1 | 1 | 0 | 0 | 0 | none | +5.00 |" in text
+
+
 def test__few_labels__self_training__not_from_all_labels(options):
     wanted = few_labels.cells(cli.parse(few_labels.TABLE, options))
     shares = {(c.method in few_labels.SELF_TRAINED, c.settings["labels"]) for c in wanted}

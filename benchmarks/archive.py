@@ -99,7 +99,7 @@ def report(results: pd.DataFrame, options) -> str:
         for method, other in (
             ("FineLast", "FineZero"),
             *((start, "FineZero") for start in _STARTS),
-            ("FineAll", "FineLast"),
+            ("FineAll", "FineLast, random start"),
             ("TimeMAEClassifier", "FineLast"),
             ("FineLast", "MiniRocket + ridge"),
             ("FineAll", "MiniRocket + ridge"),
@@ -117,8 +117,8 @@ def report(results: pd.DataFrame, options) -> str:
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
         "FineAll trains all weights in any case, and starts from random ones, so that its figures "
-        "stand for both on panels of several channels with 400 labels or more (`copied_from` in the "
-        "CSV). With MiniRocket, its features stand "
+        "stand for both on panels of several channels with 400 labels or more (`copied_from` in "
+        "the CSV). With MiniRocket, its features stand "
         "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
         "the same for every set. Univariate panels start from a backbone that learned to tell "
         "synthetic series apart, as far as their windows have 8 points; beside them stand random "

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.synthetic.series import draw_pairs
-from tsmae.synthetic.weights import FILE, ARCHITECTURE, store
+from tsmae.synthetic.weights import ARCHITECTURE, FILE, store
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.randomness import new_generator
 

@@ -9,6 +9,13 @@ from tsmae import TimeMAETransformer
 torch.set_num_threads(1)  # small tensors: threads only wait for each other
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """What a test leaves behind must not reach the next: sums depend on the number of threads."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def panel():
     """24 series of 3 channels and 40 points in two classes that differ in frequency."""

@@ -18,7 +18,6 @@ _LENGTH_REPAIRS = ("native", "truncate", "resample", "forward-fill", "zero-fill"
 _GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
 _SETTINGS = {
     "JapaneseVowels": {"window_length": 4},  # its shortest series has 7 points: two windows
-    "PLAID": NARROWER,
     "HAR": NARROWER,
 }
 _EPOCHS = 10
@@ -116,9 +115,8 @@ def report(results: pd.DataFrame, options) -> str:
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
         f"and test series alike. Pre-training takes {options.epochs} epochs here. Panels are cut "
         f"to {_CUT} series, whose random crops are told apart; HAR also to 3000, and not at all: "
-        "there codewords are predicted. JapaneseVowels has windows of 4 points; HAR and PLAID a "
-        "readout without cross-correlations and winners, and PLAID random weights to start from; "
-        "all else is as by default.",
+        "there codewords are predicted. JapaneseVowels has windows of 4 points, HAR a "
+        "readout without cross-correlations and winners; all else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),

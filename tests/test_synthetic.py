@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from _panels import embed
 from safetensors.torch import load_file
 
-from tests._panels import embed
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae.synthetic import start_from_synthetic, weights
 from tsmae.synthetic.__main__ import train

@@ -33,6 +33,9 @@ _OBJECTIVES = {name: {"contrast_weight": 0.0, **change} for name, change in _OBJ
     },
 }  # fmt: skip
 _LEARNED = {"tokenizer": "learned", "n_codebooks": 1}
+_DEFAULT_POOLING = [
+    "max", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
+]  # fmt: skip
 # what changes at both presets; each name begins with the group it is shown in
 COMMON = {
     **{f"objective: {name}": change for name, change in _OBJECTIVES.items()},
@@ -82,11 +85,11 @@ CHANGES = {
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
         **{f"jitter: {j}": {"jitter": j} for j in (0.0, 0.15, 0.3, 0.5)},
-        "pooling: with cross-correlations and winners, the default": {
-            "pooling": [
-                "max", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
-            ],
+        "pooling: with cross-correlations, winners and slopes, the default": {
+            "pooling": _DEFAULT_POOLING, "pooling_slopes": [2, 4],
         },
+        "pooling: with cross-correlations and winners": {"pooling": _DEFAULT_POOLING},
+        "pooling: with slopes": {"pooling_slopes": [2, 4]},
         "pooling: with cross-correlations": {
             "pooling": ["max", "std", "quarters", "autocorrelation", "cross_correlation"],
         },
@@ -161,8 +164,8 @@ def report(results: pd.DataFrame, options) -> str:
         f"same architecture and the same readout. Pre-training takes {options.epochs} epochs "
         "here, fewer than the presets', so that all rows can be afforded: compare rows with each "
         "other, not with the main table. The defaults predict codewords here, as they do on "
-        "large panels, whatever the size of this one, and are read out without the two statistics "
-        "that came last, but for the rows that name them."
+        "large panels, whatever the size of this one, and are read out without slopes and the two "
+        "statistics that came last, but for the rows that name them."
     ]
     for dataset, part in results.groupby("dataset", sort=False):
         for section, (untrained, trained) in METHODS.items():

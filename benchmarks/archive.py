@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import RANDOM_START, settings
+from benchmarks.protocols import FLAT, RANDOM_START, settings
 from benchmarks.reports import markdown, means, summary
 
 METHODS = (
@@ -51,7 +51,7 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    return settings(**RANDOM_START) if method == "FineAll" else settings()
+    return settings(**FLAT) if method == "FineAll" else settings()
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
@@ -116,14 +116,14 @@ def report(results: pd.DataFrame, options) -> str:
         "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
-        "FineAll trains all weights in any case, and starts from random ones, so that its figures "
-        "stand for both on panels of several channels with 400 labels or more (`copied_from` in "
-        "the CSV). With MiniRocket, its features stand "
-        "beside the embedding, all standardised, before its ridge. All at the library's defaults, "
-        "the same for every set. Univariate panels start from a backbone that learned to tell "
-        "synthetic series apart, as far as their windows have 8 points; beside them stand random "
-        "weights, pre-trained on the panel alone (random start), and that backbone as it is (start "
-        "alone). It is one backbone for all seeds, whose scatter does not show how lucky it is. "
+        "FineAll trains all weights in any case, starts from random ones, and the probe that it "
+        "is averaged with reads no slopes out. With MiniRocket, its features stand "
+        "beside the embedding, all standardised, before its ridge. All else at the library's "
+        "defaults, the same for every set. Univariate panels start from a backbone that learned "
+        "to tell synthetic series apart, as far as their windows have 8 points; beside them stand "
+        "random weights, pre-trained on the panel alone (random start), and that backbone as it is "
+        "(start alone). It is one backbone for all seeds, whose scatter does not show how lucky it "
+        "is. "
         "The peers take neither gaps nor unequal lengths: such series are interpolated linearly "
         "to the longest length for them, and series shorter than 9 points to "
         "9. 1-NN DTW only where it is cheap, on one seed since it has none. InceptionTime is a "

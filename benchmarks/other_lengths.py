@@ -64,8 +64,8 @@ def report(results: pd.DataFrame, options) -> str:
             "Accuracy in % of a linear probe that was fitted on series of one length, on series "
             "cut to another; the encoder was pre-trained on series of the length in "
             "fit, or not at all (FineZero), at the library's defaults but for a readout without "
-            "cross-correlations and winners. Longer series stretch the learned positions over "
-            "their length.",
+            "slopes, cross-correlations and winners. Longer series stretch the learned positions "
+            "over their length.",
             markdown(pd.DataFrame(rows)),
         ]
     )

@@ -88,8 +88,9 @@ def settings(preset: str = "defaults", **transformer) -> dict:
 # random weights to start from, also for univariate panels, as in the paper
 RANDOM_START = {"init": "random"}
 _RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
-# and a readout of fewer columns, for tables in which rows compare with each other alone
-NARROWER = {**RANDOM_START, "pooling": ["max", "std", "quarters", "autocorrelation"]}
+# without slopes, and with fewer statistics: for tables in which rows compare with each other alone
+FLAT = {**RANDOM_START, "pooling_slopes": []}
+NARROWER = {**FLAT, "pooling": ["max", "std", "quarters", "autocorrelation"]}
 
 
 def key(cell: Cell) -> str:
@@ -107,10 +108,16 @@ def key(cell: Cell) -> str:
         parameters = _defaults(TimeMAETransformer) | _transformer(cell)
         if parameters["init"] == "random" or cell.dataset not in data.UNIVARIATE:
             del parameters["init"]  # all were random before there was a choice
-        resolved["transformer"] = parameters
+        resolved["transformer"] = _without_empty_slopes(parameters)
     if cell.method in FINE_TUNED:
-        resolved["classifier"] = _defaults(TimeMAEClassifier) | _classifier(cell)
+        parameters = _defaults(TimeMAEClassifier) | _classifier(cell)
+        resolved["classifier"] = _without_empty_slopes(parameters)
     return digest([cell.dataset, cell.method, cell.seed, resolved])
+
+
+def _without_empty_slopes(parameters: dict) -> dict:
+    """No readout had slopes before there was a choice."""
+    return {k: v for k, v in parameters.items() if k != "pooling_slopes" or v}
 
 
 def measure(cell: Cell) -> dict:

@@ -546,7 +546,12 @@ def test__callback_that_freezes__only_the_training_it_belongs_to(panel, small):
 
 def test__winners__trained_encoder__has_units_measured_before_training(panel, small):
     X, y = panel
-    readout = {"pooling_layers": "last", "pooling_resolutions": (1,), "pooling_shifts": 1}
+    readout = {
+        "pooling_layers": "last",
+        "pooling_resolutions": (1,),
+        "pooling_slopes": (),
+        "pooling_shifts": 1,
+    }
     transformer = TimeMAETransformer(**{**small, **readout, "pooling": "winners"})
     classifier = TimeMAEClassifier(
         transformer, fine_tune="all", max_epochs=1, random_state=0, pooling="winners", **readout

@@ -378,6 +378,7 @@ BAD_READOUT = {
     "pooling": [*OUT_OF_RANGE["name"], None, (), ("mean", "unknown"), ("mean", 3), {"mean"}],
     "pooling_layers": [*OUT_OF_RANGE["name"], None],
     "pooling_resolutions": [None, 2, (), (1, 0), (1, 2.0), ("1",), [[2]]],
+    "pooling_slopes": [None, 2, (0,), (2, 2.0), ("1",), [[2]]],
     "pooling_shifts": [None, 0, -1, 1.5, "2"],
 }
 BAD_PARAMETERS = {

@@ -94,7 +94,8 @@ def test__lone_last_point__is_left_out(gap):
     X = rng.normal(size=(40, 2, 40))
     if gap:
         X[:, :, 5] = np.nan
-    settings = {"pooling_shifts": 1, "pooling_resolutions": (1,), "window_length": 8}
+    readout = {"pooling_shifts": 1, "pooling_resolutions": (1,), "pooling_slopes": ()}
+    settings = {**readout, "window_length": 8}
     encoder = TimeMAETransformer(max_epochs=0, random_state=0, **settings).fit(X)
     whole, lone = encoder.transform(X[..., :32]), encoder.transform(X[..., :33])
     np.testing.assert_allclose(lone, whole, atol=1e-5)

@@ -67,7 +67,8 @@ def test__transform__alone_or_padded__same_embedding(which, scaling, layers):
     # all statistics at once: their embeddings stand side by side
     settings = {"scaling": scaling, "pooling_layers": layers, "pooling": STATISTICS}
     estimator = transformer(which, **settings).fit(SERIES)
-    assert_padding_is_nothing(lambda X: embed(estimator, X))
+    # windows of nearly constant slope magnify rounding, a little
+    assert_padding_is_nothing(lambda X: embed(estimator, X), 2e-5)
 
 
 @pytest.mark.parametrize("scaling", ["channel", "instance", None])

@@ -91,7 +91,12 @@ def test__series_encoder__emits_what_transform_does(panel, small):
 )
 def test__pooling__width_of_the_embedding(panel, small, pooling, width):
     X, _ = panel
-    one_view = {"pooling_layers": "last", "pooling_resolutions": (1,), "pooling_shifts": 1}
+    one_view = {
+        "pooling_layers": "last",
+        "pooling_resolutions": (1,),
+        "pooling_slopes": (),
+        "pooling_shifts": 1,
+    }
     transformer = TimeMAETransformer(**{**small, **one_view, "pooling": pooling}).fit(X)
     assert transformer.embedding_dim_ == width
     assert transformer.transform(X).shape == (24, width)

@@ -42,6 +42,7 @@ READOUT = {
     "pooling": [StrOptions(set(STATISTICS)), tuple, list],
     "pooling_layers": [StrOptions(set(LAYERS))],
     "pooling_resolutions": [tuple, list],
+    "pooling_slopes": [tuple, list],
     "pooling_shifts": _integer(1),
 }
 
@@ -124,12 +125,13 @@ def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:
     return statistics
 
 
-def check_resolutions(resolutions: tuple | list) -> tuple[int, ...]:
-    """`pooling_resolutions` as a tuple of positive integers."""
-    if not resolutions or not all(isinstance(r, Integral) and int(r) >= 1 for r in resolutions):
+def check_resolutions(name: str, resolutions: tuple | list, least: int) -> tuple[int, ...]:
+    """The parameter of this name as a tuple of `least` or more positive integers."""
+    positive = all(isinstance(r, Integral) and int(r) >= 1 for r in resolutions)
+    if len(resolutions) < least or not positive:
         raise ValueError(
-            "The 'pooling_resolutions' parameter must be a tuple of one or more integers of at "
-            f"least 1. Got {resolutions!r} instead."
+            f"The {name!r} parameter must be a tuple of {least} or more integers of at least 1. "
+            f"Got {resolutions!r} instead."
         )
     return tuple(int(r) for r in resolutions)
 
@@ -139,6 +141,9 @@ def readout_of(estimator) -> dict:
     return {
         "statistics": check_pooling(estimator.pooling),
         "layers": estimator.pooling_layers,
-        "resolutions": check_resolutions(estimator.pooling_resolutions),
+        "resolutions": check_resolutions(
+            "pooling_resolutions", estimator.pooling_resolutions, least=1
+        ),
+        "slopes": check_resolutions("pooling_slopes", estimator.pooling_slopes, least=0),
         "shifts": estimator.pooling_shifts,
     }

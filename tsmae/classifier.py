@@ -104,8 +104,9 @@ class TimeMAEClassifier(
         winners were not tried.
     pooling_layers : {"last", "all", "ends"}, default="last"
     pooling_resolutions : tuple of int, default=(1,)
+    pooling_slopes : tuple of int, default=()
     pooling_shifts : int, default=1
-        Likewise. Each resolution and each shift is another pass of the encoder in training.
+        Likewise. Each resolution, slope and shift is another pass of the encoder in training.
     average_probe : bool, default=True
         Whether logits are the mean of the fine-tuned network's and those of a linear probe, the
         one that "head" would give: the two err differently, and few labels cannot spoil the
@@ -205,6 +206,7 @@ class TimeMAEClassifier(
         pooling=("mean", "quarters"),
         pooling_layers="last",
         pooling_resolutions=(1,),
+        pooling_slopes=(),
         pooling_shifts=1,
         average_probe=True,
         jitter="auto",
@@ -231,6 +233,7 @@ class TimeMAEClassifier(
         self.pooling = pooling
         self.pooling_layers = pooling_layers
         self.pooling_resolutions = pooling_resolutions
+        self.pooling_slopes = pooling_slopes
         self.pooling_shifts = pooling_shifts
         self.average_probe = average_probe
         self.jitter = jitter

@@ -4,7 +4,7 @@ import torch
 
 from tsmae.nn import Backbone, SeriesEncoder, TimeMAEConfig, pool
 from tsmae.nn.embedding import jitter
-from tsmae.nn.readout import average_down
+from tsmae.nn.readout import average_down, slope
 from tsmae.training.randomness import new_generator
 
 
@@ -139,10 +139,10 @@ def test__calibrate__constant_feature__has_unit_scale():
     np.testing.assert_allclose(encoder.unit_scale[0, 0], [1, 0.5, 1, 1, 1, 1, 1, 1])
 
 
-def _encoder(statistics, resolutions=(1,), shifts=1):
+def _encoder(statistics, resolutions=(1,), shifts=1, slopes=()):
     config = TimeMAEConfig(2, 4, window_length=4, d_model=8, n_heads=2, n_layers=1, dropout=0.0)
     backbone = Backbone(config, new_generator(0))
-    return SeriesEncoder(backbone, statistics, "last", resolutions, shifts).eval()
+    return SeriesEncoder(backbone, statistics, "last", resolutions, shifts, slopes).eval()
 
 
 def test__average_down__gaps_are_bridged_before():
@@ -172,6 +172,52 @@ def test__average_down__random_gaps_in_a_line__keep_to_the_line():
     gaps[..., [0, -1]] = gaps[..., 1::4] = False  # in each four, one is seen
     found = average_down(line.masked_fill(gaps, torch.nan), 4)
     torch.testing.assert_close(found, average_down(line, 4, complete=True).expand(5, 1, 10))
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 3, 16])
+def test__slope__central_differences_padded_or_not(n_points):
+    x = torch.randn(2, 3, n_points)
+    expected = np.gradient(x.numpy(), axis=2) if n_points > 1 else np.zeros(x.shape)
+    np.testing.assert_allclose(slope(x, complete=True), expected, rtol=1e-6)
+    padded = slope(torch.nn.functional.pad(x, (0, 7), value=torch.nan))
+    assert torch.equal(padded[..., :n_points], slope(x, complete=True))
+    assert padded[..., n_points:].isnan().all()
+
+
+def test__slope__gaps_are_bridged_and_stay_gaps():
+    nan = torch.nan
+    x = torch.tensor([[[nan, 1.0, nan, 5.0, 9.0, nan], [nan, nan, 3.0, nan, nan, nan], [nan] * 6]])
+    # 1, 3, 5 and 9 in the first channel; a single value and none in the others
+    expected = torch.tensor(
+        [[[nan, 2.0, nan, 3.0, 4.0, nan], [nan, nan, 0.0, nan, nan, nan], [nan] * 6]]
+    )
+    torch.testing.assert_close(slope(x), expected, equal_nan=True)
+
+
+@torch.no_grad()
+def test__slopes__are_the_encodings_of_the_scaled_slopes_of_the_averaged_series():
+    x = torch.randn(3, 2, 16)
+    encoder = _encoder(("mean", "std"), (1,), slopes=(2, 4))
+    encoder.slope_scale.copy_(torch.tensor([[2.0, 4.0], [8.0, 16.0]]))
+    alone = _encoder(("mean", "std"))
+    parts = [alone(x, complete=True)]
+    for r, scale in zip((2, 4), encoder.slope_scale, strict=True):
+        rises = np.gradient(average_down(x, r).numpy(), axis=2) / scale[:, None].numpy()
+        parts.append(alone(torch.from_numpy(rises), complete=True))
+    torch.testing.assert_close(encoder(x, complete=True), torch.cat(parts, 1))
+
+
+@torch.no_grad()
+def test__scale_slopes__their_mean_square_becomes_one():
+    encoder = _encoder(("mean",), slopes=(1, 2))
+    x = torch.randn(6, 2, 16) * torch.tensor([1e-3, 1e3])[:, None]
+    x[1, 0, 5:9] = x[2, :, 11:] = torch.nan
+    encoder.scale_slopes(encoder.squared_slopes(x).numpy())
+    for reading in list(encoder._readings(x, False))[1:]:
+        torch.testing.assert_close(reading.square().nanmean((0, 2)), torch.ones(2))
+    flat = torch.ones(3, 2, 16)
+    encoder.scale_slopes(encoder.squared_slopes(flat, True).numpy())
+    assert (encoder.slope_scale == 1).all()
 
 
 @torch.no_grad()
@@ -223,7 +269,7 @@ def test__shifts__quarters_are_in_the_order_of_time():
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 15])
 def test__resolutions_and_shifts__padding_and_other_series_change_nothing(length):
     names = ("max", "std", "quarters", "autocorrelation", "cross_correlation", "winners", "none")
-    encoder = _encoder(names, (1, 2, 4), 4)
+    encoder = _encoder(names, (1, 2, 4), 4, slopes=(1, 2, 4))
     x = torch.randn(3, 2, 16)
     x[1, :, length:] = torch.nan
     together, alone = encoder(x)[1:2], encoder(x[1:2, :, :length])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -224,6 +224,24 @@ def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> to
     return means.nanmean(-1).masked_fill(~seen, torch.nan)
 
 
+def slope(x: torch.Tensor, complete: bool = False) -> torch.Tensor:
+    """Central differences over time: (B, C, T) -> (B, C, T), NaN where x is.
+
+    One-sided at a channel's first and last observation, between which gaps are bridged; 0 if it
+    has but one. `complete` promises that nothing is NaN.
+    """
+    n_points = x.shape[-1]
+    if complete and n_points > 1:
+        return torch.gradient(x, dim=-1)[0]
+    values, observed = bridge_gaps(x)
+    time = torch.arange(n_points, device=x.device).expand(x.shape)
+    first = torch.where(observed, time, n_points - 1).amin(-1, keepdim=True)
+    last = torch.where(observed, time, 0).amax(-1, keepdim=True)
+    before, after = torch.maximum(time - 1, first), torch.minimum(time + 1, last)
+    rise = values.gather(-1, after) - values.gather(-1, before)
+    return (rise / (after - before).clamp_min(1)).masked_fill(~observed, torch.nan)
+
+
 def _interleave(
     grids: Sequence[tuple[list[torch.Tensor], torch.Tensor | None]],
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
@@ -255,6 +273,8 @@ class SeriesEncoder(nn.Module):
     shifts : int
         Statistics are pooled over so many window grids together, each a share of the window
         later than the one before.
+    slopes : sequence of int
+        Once more for each of these resolutions, as the :func:`slope` of the averaged series.
 
     Attributes
     ----------
@@ -263,13 +283,17 @@ class SeriesEncoder(nn.Module):
     location, scale : (D,) buffers
         Embeddings leave shifted and scaled by them; see :meth:`standardize` and
         :meth:`resize`.
-    unit_location, unit_scale : (R, L, d) buffers
-        Mean and deviation of each pooled feature over windows, by resolution and layer, in
+    slope_scale : (S, C) buffer
+        What slopes are divided by, the root of their mean square; only with `slopes`, see
+        :meth:`scale_slopes`.
+    unit_location, unit_scale : (R + S, L, d) buffers
+        Mean and deviation of each pooled feature over windows, by reading and layer, in
         which "winners" compares features; only with that statistic, see :meth:`calibrate`.
     """
 
     location: torch.Tensor
     scale: torch.Tensor
+    slope_scale: torch.Tensor
     unit_location: torch.Tensor
     unit_scale: torch.Tensor
 
@@ -280,25 +304,31 @@ class SeriesEncoder(nn.Module):
         layers: str = "last",
         resolutions: Sequence[int] = (1,),
         shifts: int = 1,
+        slopes: Sequence[int] = (),
     ):
         super().__init__()
         self.backbone = backbone
         self.statistics = tuple(statistics)
         self.layers = layers
         self.resolutions = tuple(resolutions)
+        self.slopes = tuple(slopes)
         length = backbone.window_length
         self.offsets = sorted({i * length // shifts for i in range(shifts)})
         n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
-        self.n_flattened = {r: len(self.offsets) * -(-n_positions // r) for r in self.resolutions}
+        readings = (*self.resolutions, *self.slopes)
+        self.n_flattened = [len(self.offsets) * -(-n_positions // r) for r in readings]
         n_vectors = 0
-        for resolution in self.resolutions:
-            sizes = {**_N_VECTORS, "none": self.n_flattened[resolution]}
+        for n_flattened in self.n_flattened:
+            sizes = {**_N_VECTORS, "none": n_flattened}
             n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
         self.embedding_dim = n_vectors * d_model
+        if self.slopes:
+            n_channels = len(backbone.scaling.location)
+            self.register_buffer("slope_scale", torch.ones(len(self.slopes), n_channels))
         self.compares = "winners" in self.statistics
         if self.compares:
-            units = (len(self.resolutions), n_layers, d_model)
+            units = (len(readings), n_layers, d_model)
             self.register_buffer("unit_location", torch.zeros(units))
             self.register_buffer("unit_scale", torch.ones(units))
         self.register_buffer("location", torch.zeros(self.embedding_dim))
@@ -316,24 +346,42 @@ class SeriesEncoder(nn.Module):
             assert generator is not None, "jitter draws from a generator"
             x = jitter(x, jitter_deviation, generator)
         pooled = []
-        for i, resolution in enumerate(self.resolutions):
-            layers, valid = self._encode(average_down(x, resolution, complete), complete, generator)
-            n_flattened = self.n_flattened[resolution]
+        for i, reading in enumerate(self._readings(x, complete)):
+            layers, valid = self._encode(reading, complete, generator)
             units = None
             if self.compares:
                 units = list(zip(self.unit_location[i], self.unit_scale[i], strict=True))
-            pooled.append(pool(layers, valid, self.statistics, n_flattened, units))
+            pooled.append(pool(layers, valid, self.statistics, self.n_flattened[i], units))
         return (torch.cat(pooled, 1) - self.location) / self.scale
 
-    def moments(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
-        """Means and deviations over windows of each pooled feature: (B, C, T) -> (B, R, L, 2, d).
+    def _readings(self, x: torch.Tensor, complete: bool) -> Iterator[torch.Tensor]:
+        """What is encoded of scaled series: themselves at each resolution, then their slopes."""
+        for resolution in self.resolutions:
+            yield average_down(x, resolution, complete)
+        for i, resolution in enumerate(self.slopes):
+            rises = slope(average_down(x, resolution, complete), complete)
+            yield rises / self.slope_scale[i, :, None]
 
-        What :meth:`calibrate` takes.
+    def squared_slopes(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
+        """Sums of squares and numbers of slopes: (B, C, T) -> (B, S, 2, C).
+
+        What :meth:`scale_slopes` takes.
         """
         x = self.backbone.scaling(x)
+        sums = []
+        for resolution in self.slopes:
+            rises = slope(average_down(x, resolution, complete), complete)
+            sums.append(torch.stack([rises.square().nansum(-1), (~rises.isnan()).sum(-1)], 1))
+        return torch.stack(sums, 1)
+
+    def moments(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
+        """Means and deviations over windows of each pooled feature: (B, R + S, L, 2, d).
+
+        Of series (B, C, T); what :meth:`calibrate` takes.
+        """
         pooled = []
-        for resolution in self.resolutions:
-            layers, valid = self._encode(average_down(x, resolution, complete), complete, None)
+        for reading in self._readings(self.backbone.scaling(x), complete):
+            layers, valid = self._encode(reading, complete, None)
             pooled.append(pool(layers, valid, ("mean", "std"), 0))
         return torch.stack(pooled, 1).unflatten(2, (len(layers), 2, -1))
 
@@ -352,12 +400,25 @@ class SeriesEncoder(nn.Module):
                 grids.append((layers, valid))
         return _interleave(grids) if len(grids) > 1 else grids[0]
 
+    def scale_slopes(self, sums: np.ndarray) -> None:
+        """Let the slopes of each channel have a mean square of 1, as the encoder expects.
+
+        Parameters
+        ----------
+        sums : (n, S, 2, C) array
+            Of a panel, see :meth:`squared_slopes`.
+        """
+        squares, counts = sums.sum(0, dtype=np.float64).swapaxes(0, 1)
+        scale = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
+        scale[scale <= np.finfo(np.float32).tiny] = 1.0  # of a channel that never moves
+        self.slope_scale.copy_(torch.from_numpy(scale))
+
     def calibrate(self, moments: np.ndarray) -> None:
         """Choose the units in which features are compared from the moments of series.
 
         Parameters
         ----------
-        moments : (n, R, L, 2, d) array
+        moments : (n, R + S, L, 2, d) array
             Of a panel, see :meth:`moments`. Each series counts alike.
         """
         means, deviations = moments[:, :, :, 0].astype(np.float64), moments[:, :, :, 1]

@@ -295,9 +295,17 @@ def embed(encoder: SeriesEncoder, panel: Panel, device: torch.device) -> np.ndar
 def calibrate(
     encoder: SeriesEncoder, panel: Panel, device: torch.device, generator: torch.Generator
 ) -> None:
-    """Tell an encoder that compares features how large each is on a panel, or a sample of it."""
+    """Tell an encoder how large slopes are, and features that it compares, on a panel.
+
+    Or on a sample of it.
+    """
+    if not (encoder.slopes or encoder.compares):
+        return
+    sample = _sample(panel, _CALIBRATE_ON, generator)
+    if encoder.slopes:
+        sums = apply(lambda batch: encoder.squared_slopes(batch.x, batch.complete), sample, device)
+        encoder.scale_slopes(sums)
     if encoder.compares:
-        sample = _sample(panel, _CALIBRATE_ON, generator)
         moments = apply(lambda batch: encoder.moments(batch.x, batch.complete), sample, device)
         encoder.calibrate(moments)
 

@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import FLAT, RANDOM_START, settings
+from benchmarks.protocols import FLAT, NO_SLOPES, settings
 from benchmarks.reports import markdown, means, summary
 
 METHODS = (
@@ -21,11 +21,16 @@ METHODS = (
     "MultiRocket + ridge", "FineZero, with MiniRocket", "FineLast, with MiniRocket", "1-NN DTW",
     "InceptionTime",
 )  # fmt: skip
+_BESIDE_MINIROCKET = ("FineZero, with MiniRocket", "FineLast, with MiniRocket")
 _WHERE_CHEAP = ["1-NN DTW", "InceptionTime"]
-_STARTS = {  # what the start of univariate panels does, and their own pre-training after it
-    "FineLast, random start": RANDOM_START,
-    "FineLast, start alone": {"max_epochs": 0},
+# what slopes add, and what the start of univariate panels and their own pre-training do
+_VARIANTS = {
+    "FineZero, no slopes": NO_SLOPES,
+    "FineLast, no slopes": NO_SLOPES,
+    "FineLast, no slopes, random start": FLAT,
+    "FineLast, no slopes, start alone": {**NO_SLOPES, "max_epochs": 0},
 }
+_OF_A_START = tuple(label for label in _VARIANTS if "start" in label)
 _INCEPTION_EPOCHS = 100
 DATASETS = tuple(dict.fromkeys(data.UCR + data.UEA + data.BUNDLED))
 _MARGIN = 2.0  # points below FineZero that count as a loss worth naming
@@ -40,10 +45,10 @@ def cells(options) -> list[Cell]:
         for seed in (options.seeds[:1] if method in deterministic else options.seeds)
     ]
     return wanted + [
-        Cell(dataset, "FineLast", seed, settings(**start), label)
+        Cell(dataset, label.split(", ")[0], seed, settings(**changed), label)
         for dataset in options.datasets
-        if dataset in data.UNIVARIATE
-        for label, start in _STARTS.items()
+        for label, changed in _VARIANTS.items()
+        if dataset in data.UNIVARIATE or label not in _OF_A_START
         for seed in options.seeds
     ]
 
@@ -51,7 +56,9 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    return settings(**FLAT) if method == "FineAll" else settings()
+    if method == "FineAll":
+        return settings(**FLAT)
+    return settings(**(NO_SLOPES if method in _BESIDE_MINIROCKET else {}))
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
@@ -98,8 +105,10 @@ def report(results: pd.DataFrame, options) -> str:
         for name, part in groups.items()
         for method, other in (
             ("FineLast", "FineZero"),
-            *((start, "FineZero") for start in _STARTS),
-            ("FineAll", "FineLast, random start"),
+            ("FineZero", "FineZero, no slopes"),
+            ("FineLast", "FineLast, no slopes"),
+            *((label, "FineZero, no slopes") for label in list(_VARIANTS)[1:]),
+            ("FineAll", "FineLast, no slopes, random start"),
             ("TimeMAEClassifier", "FineLast"),
             ("FineLast", "MiniRocket + ridge"),
             ("FineAll", "MiniRocket + ridge"),
@@ -118,12 +127,12 @@ def report(results: pd.DataFrame, options) -> str:
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
         "FineAll trains all weights in any case, starts from random ones, and the probe that it "
         "is averaged with reads no slopes out. With MiniRocket, its features stand "
-        "beside the embedding, all standardised, before its ridge. All else at the library's "
-        "defaults, the same for every set. Univariate panels start from a backbone that learned "
-        "to tell synthetic series apart, as far as their windows have 8 points; beside them stand "
-        "random weights, pre-trained on the panel alone (random start), and that backbone as it is "
-        "(start alone). It is one backbone for all seeds, whose scatter does not show how lucky it "
-        "is. "
+        "beside the embedding, without slopes, all standardised, before its ridge. All else at the "
+        "library's defaults, the same for every set. Univariate panels start from a backbone that "
+        "learned to tell synthetic series apart, as far as their windows have 8 points; without "
+        "slopes, random weights, pre-trained on the panel alone (random start), and that backbone "
+        "as it is (start alone) stand beside. It is one backbone for all seeds, whose scatter does "
+        "not show how lucky it is. "
         "The peers take neither gaps nor unequal lengths: such series are interpolated linearly "
         "to the longest length for them, and series shorter than 9 points to "
         "9. 1-NN DTW only where it is cheap, on one seed since it has none. InceptionTime is a "
@@ -141,7 +150,7 @@ def report(results: pd.DataFrame, options) -> str:
 
 def _run_everywhere(accuracy: pd.DataFrame) -> pd.DataFrame:
     """Without the methods that run on some sets; the sets that all others finished."""
-    accuracy = accuracy.drop(columns=[*_WHERE_CHEAP, *_STARTS], errors="ignore")
+    accuracy = accuracy.drop(columns=[*_WHERE_CHEAP, *_VARIANTS], errors="ignore")
     return accuracy.dropna(axis=1, how="all").dropna()
 
 
@@ -161,7 +170,7 @@ def _ranks(ranked: pd.DataFrame, options) -> str:
     shown = save(picture, options.results / "archive_ranks.png")
     return (
         f"Mean ranks over the {len(ranked)} sets that all methods finished but for "
-        f"{' and '.join(_WHERE_CHEAP)}, which did not run on all, and the other starts; two "
+        f"{' and '.join(_WHERE_CHEAP)}, which did not run on all, and what has no slopes; two "
         f"methods differ (Nemenyi, 5 %) if their mean ranks differ by more than "
         f"{difference:.2f}.\n\n"
         f"{markdown(table)}\n\n{shown}"

@@ -89,7 +89,8 @@ def settings(preset: str = "defaults", **transformer) -> dict:
 RANDOM_START = {"init": "random"}
 _RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
 # without slopes, and with fewer statistics: for tables in which rows compare with each other alone
-FLAT = {**RANDOM_START, "pooling_slopes": []}
+NO_SLOPES: dict = {"pooling_slopes": []}
+FLAT = {**RANDOM_START, **NO_SLOPES}
 NARROWER = {**FLAT, "pooling": ["max", "std", "quarters", "autocorrelation"]}
 
 

@@ -522,20 +522,33 @@ def test__inception_time__learns_and_is_skipped_where_slow(options, monkeypatch)
         protocols.measure(cell)
 
 
-def test__archive__starts__of_univariate_sets_and_beside_the_methods(tmp_path):
+def test__archive__variants__starts_of_univariate_sets_and_beside_the_methods(tmp_path):
     options = cli.parse(
         archive.TABLE, ["--datasets", "ECG200", "Libras", "--results", str(tmp_path)]
     )
     wanted = archive.cells(options)
-    starts = {(c.dataset, c.label) for c in wanted if c.label}
-    assert starts == {("ECG200", label) for label in archive._STARTS}
-    figures = {"FineZero": 80.0, "FineLast": 90.0, "FineLast, random start": 85.0}
+    found = {(c.dataset, c.method, c.label) for c in wanted if c.label}
+    expected = {
+        ("ECG200", "FineLast", "FineLast, no slopes, random start"),
+        ("ECG200", "FineLast", "FineLast, no slopes, start alone"),
+    }
+    for dataset in ("ECG200", "Libras"):
+        expected |= {(dataset, m, f"{m}, no slopes") for m in ("FineZero", "FineLast")}
+    assert found == expected
+    assert all(c.settings["transformer"]["pooling_slopes"] == [] for c in wanted if c.label)
+    figures = {"FineZero": 80.0, "FineLast": 90.0, "FineZero, no slopes": 75.0}
+    figures["FineLast, no slopes, random start"] = 85.0
     results = pd.DataFrame(c._asdict() for c in wanted)
     names = results["label"].where(results["label"] != "", results["method"])
     results = results.assign(accuracy=names.map(figures), status="ok")
     text = archive.report(results, options)
-    assert "| UCR | FineLast | FineZero | 1 | 1 | 0 | 0 | 0 | none | +10.00 |" in text
-    assert "| UCR | FineLast, random start | FineZero | 1 | 1 | 0 | 0 | 0 | none | +5.00 |" in text
+    gains = {
+        "FineLast | FineZero": 10,
+        "FineZero | FineZero, no slopes": 5,
+        "FineLast, no slopes, random start | FineZero, no slopes": 10,
+    }
+    for duel, gain in gains.items():
+        assert f"| UCR | {duel} | 1 | 1 | 0 | 0 | 0 | none | +{gain}.00 |" in text
 
 
 def test__few_labels__self_training__not_from_all_labels(options):

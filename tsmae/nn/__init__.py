@@ -2,7 +2,8 @@
 
 from tsmae.nn.backbone import Backbone
 from tsmae.nn.config import TimeMAEConfig
-from tsmae.nn.readout import LAYERS, STATISTICS, SeriesClassifier, SeriesEncoder, pool
+from tsmae.nn.pooling import STATISTICS, pool
+from tsmae.nn.readout import LAYERS, SeriesClassifier, SeriesEncoder
 from tsmae.nn.timemae import Pretext, TimeMAE
 
 __all__ = [

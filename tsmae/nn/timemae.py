@@ -22,7 +22,8 @@ from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
 from tsmae.nn.embedding import jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, take
-from tsmae.nn.readout import average_down, pool
+from tsmae.nn.pooling import pool
+from tsmae.nn.readout import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02

@@ -8,6 +8,7 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from _panels import pad
@@ -75,6 +76,28 @@ def test__standardize_off__raw_embeddings(panel, small):
     expected = (raw - raw.mean(0)) / raw.std(0) * np.sqrt(100 / raw.shape[1])
     np.testing.assert_allclose(expected, standard, atol=1e-3)
     assert np.abs(raw.mean(0)).max() > 1e-2
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("standardized", [True, False])
+def test__fit_transform__as_fit_and_transform_but_embeds_once(
+    panel, small, monkeypatch, standardized, sampled
+):
+    X, _ = panel
+    X = np.where(np.arange(40) < 40 - np.arange(24)[:, None, None], X, np.nan)
+    if sampled:
+        monkeypatch.setattr("tsmae.training.loops._STANDARDIZE_ON", 20)
+    settings = {**small, "standardize": standardized}
+    expected = TimeMAETransformer(**settings).fit(X).transform(X)
+    calls = []
+    monkeypatch.setattr("tsmae.transformer.embed", lambda *a: calls.append(a) or loops.embed(*a))
+    transformer = TimeMAETransformer(**settings)
+    pd.testing.assert_frame_equal(transformer.fit_transform(X), expected, check_exact=True)
+    assert len(calls) == (0 if standardized and not sampled else 1)
+    assert not {"_embedded"} & set(vars(transformer))
+    again = TimeMAETransformer(**settings).fit(X).transform(X[:5])
+    np.testing.assert_allclose(transformer.transform(X[:5]), again)
+    assert not {"_embedded"} & set(vars(TimeMAETransformer(**settings).fit(X)))
 
 
 def test__series_encoder__emits_what_transform_does(panel, small):

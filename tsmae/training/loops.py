@@ -316,13 +316,16 @@ def standardize(
     device: torch.device,
     generator: torch.Generator,
     smallest: float = 0.0,
-) -> None:
+) -> np.ndarray | None:
     """Let the embeddings of a panel, or of a sample of it, have mean 0 and deviation 1.
 
-    See :meth:`SeriesEncoder.standardize` for `smallest`.
+    See :meth:`SeriesEncoder.standardize` for `smallest`. Returns the embeddings as they were
+    before, (n, D), or None if a sample had to do.
     """
     sample = _sample(panel, _STANDARDIZE_ON, generator)
-    encoder.standardize(embed(encoder, sample, device), smallest)
+    embeddings = embed(encoder, sample, device)
+    encoder.standardize(embeddings, smallest)
+    return embeddings if sample is panel else None
 
 
 def _sample(panel: Panel, n: int, generator: torch.Generator) -> Panel:

@@ -151,6 +151,13 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
             functools.partial(transform, 8192),
         )
 
+    untrained = TimeMAETransformer(max_epochs=0, random_state=0)
+    yield (
+        "defaults, untrained: fit_transform / fit, then transform",
+        lambda: untrained.fit_transform(panel),
+        lambda: untrained.fit(panel).transform(panel),
+    )
+
     batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))
     loader = DataLoader(TensorDataset(torch.from_numpy(panel)), _BATCH, shuffle=True)
     yield (

@@ -15,7 +15,7 @@ from sktime.pipeline import make_pipeline as make_sktime_pipeline
 from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
-from tsmae.probe import linear_probe
+from tsmae.probe import fit_probe, linear_probe
 from tsmae.training.loops import embed
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
@@ -319,6 +319,28 @@ def test__linear_probe__penalty_beside_mean_loss_and_squared_length_is_constant(
     assert linear_probe(10, 1000).C == 1.0
     assert pytest.approx(0.2) == linear_probe(100, 1000).C
     assert pytest.approx(1 / (5e-5 * 9216 * 7352)) == linear_probe(7352, 9216).C
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("n_features", "n_fitted"), [(400, 24), (96, 96)])
+def test__fit_probe__few_series__as_the_probe_of_all_features(
+    n_classes, n_features, n_fitted, monkeypatch
+):
+    rng, y = np.random.default_rng(0), np.arange(24) % n_classes
+    X = rng.normal(size=(24, n_features)) + y[:, None] * rng.normal(size=n_features) + 0.5
+    weights = {0: 2.0, 1: 0.5, 2: 1.0}
+    expected = linear_probe(24, n_features, weights).set_params(tol=1e-8).fit(X, y)
+    widths = []
+    fit = LogisticRegression.fit
+    monkeypatch.setattr(
+        LogisticRegression, "fit", lambda self, X, y: widths.append(X.shape[1]) or fit(self, X, y)
+    )
+    probe = fit_probe(X, y, weights)
+    assert widths == [n_fitted]
+    unseen = rng.normal(size=(50, n_features))
+    np.testing.assert_allclose(
+        probe.predict_proba(unseen), expected.predict_proba(unseen), atol=5e-3
+    )
 
 
 @pytest.mark.parametrize(("few", "trained"), [(20, "all"), (21, "head")])

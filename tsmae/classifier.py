@@ -32,7 +32,7 @@ from tsmae._parameters import READOUT, TRAINING, readout_of
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
-from tsmae.probe import linear_probe
+from tsmae.probe import fit_probe
 from tsmae.training.device import resolve_device
 from tsmae.training.loops import apply, batch_size_of, calibrate, embed, fine_tune, standardize
 from tsmae.training.randomness import draw_seed, new_generator
@@ -611,9 +611,7 @@ class TimeMAEClassifier(
         distorts the pre-trained encoder less (Kumar et al. 2022).
         """
         embeddings = embed(module.encoder, panel, self.device_)
-        n_series, n_features = embeddings.shape
-        probe = linear_probe(n_series, n_features, class_weight=dict(enumerate(weights)))
-        probe.fit(embeddings, targets)
+        probe = fit_probe(embeddings, targets, class_weight=dict(enumerate(weights)))
         module.set_head(probe.coef_, probe.intercept_)
 
     def _self_train(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 _PENALTY = 5e-5  # of the squared weights, times features, beside the mean loss of a series
 _MAX_ITERATIONS = 1000
+FEW_SERIES = 4  # times fewer than features; a rotation of more costs more than it saves
 
 
 def linear_probe(n_series: int, n_features: int, class_weight=None) -> LogisticRegression:
@@ -34,3 +37,28 @@ def linear_probe(n_series: int, n_features: int, class_weight=None) -> LogisticR
     """
     c = min(1.0, 1.0 / (_PENALTY * n_features * n_series))
     return LogisticRegression(C=c, class_weight=class_weight, max_iter=_MAX_ITERATIONS)
+
+
+def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) -> LogisticRegression:
+    """A :func:`linear_probe`, fitted, in less time where series are few beside their features.
+
+    They span as many dimensions as they are, and the penalty sees no rotation: a regression on
+    their principal components finds the same.
+
+    Parameters
+    ----------
+    embeddings : (n, D) float32 array
+        Standardised.
+    targets : (n,) array
+    class_weight : dict, "balanced" or None, default=None
+    """
+    n_series, n_features = embeddings.shape
+    probe = linear_probe(n_series, n_features, class_weight)
+    if FEW_SERIES * n_series >= n_features:
+        return probe.fit(embeddings, targets)
+    rotation = PCA().fit(embeddings)
+    probe.fit(rotation.transform(embeddings), targets)
+    probe.coef_ = probe.coef_ @ rotation.components_
+    probe.intercept_ = probe.intercept_ - probe.coef_ @ rotation.mean_
+    probe.n_features_in_ = n_features
+    return probe

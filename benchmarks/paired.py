@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tsmae import TimeMAETransformer, presets
 from tsmae.nn.dropout import dropout
 from tsmae.panel import Panel
+from tsmae.probe import fit_probe, linear_probe
 from tsmae.training import loops
 from tsmae.training.batches import BatchIterator, PanelDataset
 from tsmae.training.randomness import new_generator
@@ -156,6 +157,14 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         "defaults, untrained: fit_transform / fit, then transform",
         lambda: untrained.fit_transform(panel),
         lambda: untrained.fit(panel).transform(panel),
+    )
+
+    embeddings = np.random.default_rng(0).normal(size=(400, 15360)).astype(np.float32)
+    targets = np.arange(400) % 8
+    yield (
+        "probe of 400 series, 8 classes: on what they span / on all columns",
+        lambda: fit_probe(embeddings, targets),
+        lambda: linear_probe(*embeddings.shape).fit(embeddings, targets),
     )
 
     batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))

@@ -321,6 +321,13 @@ def test__linear_probe__penalty_beside_mean_loss_and_squared_length_is_constant(
     assert pytest.approx(1 / (5e-5 * 9216 * 7352)) == linear_probe(7352, 9216).C
 
 
+def test__fit_probe__series_that_are_all_alike__decides_by_frequency():
+    probe = fit_probe(np.zeros((6, 100), np.float32), np.array([0, 0, 0, 0, 1, 2]))
+    np.testing.assert_allclose(
+        probe.predict_proba(np.zeros((1, 100))), [[4 / 6, 1 / 6, 1 / 6]], atol=1e-3
+    )
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize(("n_features", "n_fitted"), [(400, 24), (96, 96)])
 def test__fit_probe__few_series__as_the_probe_of_all_features(

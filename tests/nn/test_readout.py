@@ -107,7 +107,7 @@ def test__scale_slopes__their_mean_square_becomes_one():
     encoder.scale_slopes(encoder.squared_slopes(x).numpy())
     for reading in list(encoder._readings(x, False))[1:]:
         torch.testing.assert_close(reading.square().nanmean((0, 2)), torch.ones(2))
-    flat = torch.ones(3, 2, 16)
+    flat = torch.ones(3, 2, 16) + 1e-7 * torch.rand(3, 2, 16)
     encoder.scale_slopes(encoder.squared_slopes(flat, True).numpy())
     assert (encoder.slope_scale == 1).all()
 

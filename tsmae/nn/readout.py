@@ -14,6 +14,7 @@ from tsmae.nn.pooling import N_VECTORS, pool
 
 LAYERS = ("last", "all", "ends")
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
+_ROUNDING = 1e-6  # smaller slopes of scaled series, which are of size 1, are none
 
 
 def _is_constant(deviation: np.ndarray, location: np.ndarray) -> np.ndarray:
@@ -226,7 +227,7 @@ class SeriesEncoder(nn.Module):
         """
         squares, counts = sums.sum(0, dtype=np.float64).swapaxes(0, 1)
         scale = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
-        scale[scale <= np.finfo(np.float32).tiny] = 1.0  # of a channel that never moves
+        scale[scale <= _ROUNDING] = 1.0  # of a channel that never moves
         self.slope_scale.copy_(torch.from_numpy(scale))
 
     def calibrate(self, moments: np.ndarray) -> None:

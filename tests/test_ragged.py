@@ -75,7 +75,7 @@ def test__transform__alone_or_padded__same_embedding(which, scaling, layers):
 def test__classifier__alone_or_padded__same_output(which, scaling):
     settings = {"scaling": scaling, "pooling": STATISTICS}
     estimator = classifier(which, **settings).fit(SERIES, LABELS)
-    assert_padding_is_nothing(lambda X: embed(estimator, X), 2e-5)  # columns of deviation 1
+    assert_padding_is_nothing(lambda X: embed(estimator, X), 5e-5)  # columns of deviation 1
     assert_padding_is_nothing(estimator.predict_proba)
 
 

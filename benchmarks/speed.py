@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import build, settings
+from benchmarks.protocols import NO_SLOPES, build, settings
 from benchmarks.reports import markdown, spread
 
 _SHAPE = (9, 128)  # channels and points of HAR
@@ -34,12 +34,13 @@ def cells(options) -> list[Cell]:
     quick = options.budget == "quick"
     size = {"steps": 2 if quick else 10, "repeats": 2 if quick else 7, "threads": options.threads}
     timed = [
-        Cell("synthetic", method, seed, {**settings(preset), **size}, preset)
+        Cell("synthetic", method, seed, {**settings(preset, **NO_SLOPES), **size}, preset)
         for preset in ("paper", "defaults")
         for method in ("step", "transform", "profile")
         for seed in (options.seeds if method != "profile" else options.seeds[:1])
     ]
-    return timed + [Cell("none", "import", seed, size) for seed in options.seeds]
+    imported = {**settings(**NO_SLOPES), **size}
+    return timed + [Cell("none", "import", seed, imported) for seed in options.seeds]
 
 
 def measure(cell: Cell) -> dict:

@@ -67,8 +67,9 @@ def test__transform__alone_or_padded__same_embedding(which, scaling, layers):
     # all statistics at once: their embeddings stand side by side
     settings = {"scaling": scaling, "pooling_layers": layers, "pooling": STATISTICS}
     estimator = transformer(which, **settings).fit(SERIES)
-    # windows of nearly constant slope magnify rounding, a little
-    assert_padding_is_nothing(lambda X: embed(estimator, X), 2e-5)
+    # dividing by a series' own deviation magnifies rounding, a little
+    tolerance = 2e-5 if scaling == "instance" else 1e-5
+    assert_padding_is_nothing(lambda X: embed(estimator, X), tolerance)
 
 
 @pytest.mark.parametrize("scaling", ["channel", "instance", None])

@@ -52,6 +52,11 @@ def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) ->
         Standardised.
     targets : (n,) array
     class_weight : dict, "balanced" or None, default=None
+
+    Returns
+    -------
+    sklearn.linear_model.LogisticRegression
+        Fitted, for embeddings of all D columns.
     """
     n_series, n_features = embeddings.shape
     probe = linear_probe(n_series, n_features, class_weight)

@@ -211,7 +211,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         At these resolutions the slopes of the averaged series are embedded as well, in units of
         their root mean square over the panel: fine detail that levels hide. On training parts of
         21 univariate panels they gained 1.2 points (``benchmarks/results/README.md``), for two
-        fifths of the columns and three tenths of the time of `transform`. An empty tuple leaves
+        fifths of the columns and a third of the time of `transform`. An empty tuple leaves
         them out.
     pooling_shifts : int, default=2
         Window grids that statistics are pooled over together, evenly shifted within a window,

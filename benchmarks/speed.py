@@ -270,7 +270,7 @@ def report(results: pd.DataFrame, options) -> str:
         "and data included; `transform` the whole call from numpy array to DataFrame, on "
         f"{_BATCH} × steps series. `products alone` is the time of the very same matrix products "
         "(linear layers, attention, convolutions, forward and backward), each measured alone in "
-        "the same process; best of several repeats on both sides.",
+        "the same process; best of several repeats on both sides. The defaults read no slopes out.",
         markdown(pd.DataFrame(rows)),
     ]
     imports = done[done["method"] == "import"]

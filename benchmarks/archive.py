@@ -21,7 +21,6 @@ METHODS = (
     "MultiRocket + ridge", "FineZero, with MiniRocket", "FineLast, with MiniRocket", "1-NN DTW",
     "InceptionTime",
 )  # fmt: skip
-_BESIDE_MINIROCKET = ("FineZero, with MiniRocket", "FineLast, with MiniRocket")
 _WHERE_CHEAP = ["1-NN DTW", "InceptionTime"]
 # what slopes add, and what the start of univariate panels and their own pre-training do
 _VARIANTS = {
@@ -56,9 +55,7 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    if method == "FineAll":
-        return settings(**FLAT)
-    return settings(**(NO_SLOPES if method in _BESIDE_MINIROCKET else {}))
+    return settings()
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:

@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import FLAT, NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -22,9 +22,6 @@ METHODS = (
     "FineZero, with MiniRocket",
     "FineLast, with MiniRocket",
 )
-# what is read out without slopes was not run since there are some
-_FLAT = ("SpokenArabicDigits", "Epilepsy")
-_SLOPED = ("FineZero", "FineLast")
 _LINES = {"self-training": "--", "LogisticRegression()": ":", "with MiniRocket": "-."}
 SELF_TRAINED = (  # from all labels they would be the methods above
     "FineZero, self-training",
@@ -35,21 +32,13 @@ SELF_TRAINED = (  # from all labels they would be the methods above
 
 def cells(options) -> list[Cell]:
     return [
-        Cell(dataset, method, seed, {**chosen, "labels": fraction}, f"{fraction:.0%}")
+        Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
         for method in METHODS + SELF_TRAINED
-        for chosen in [settings(**_readout(dataset, method))]
         for fraction in FRACTIONS
         for seed in options.seeds
         if fraction < 1 or method in METHODS
     ]
-
-
-def _readout(dataset: str, method: str) -> dict:
-    if method in SELF_TRAINED:
-        return NARROWER
-    slopes = dataset not in _FLAT and method in _SLOPED
-    return {} if slopes else FLAT
 
 
 def report(results: pd.DataFrame, options) -> str:

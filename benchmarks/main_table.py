@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import FLAT, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 PROTOCOLS = ("FineZero", "FineZero+", "FineLast", "FineAll")
@@ -39,7 +39,7 @@ _PHONEMES = "PhonemeSpectra"
 
 def cells(options) -> list[Cell]:
     wanted = []
-    presets = {"paper": settings("paper"), "defaults": settings(**FLAT)}
+    presets = {"paper": settings("paper"), "defaults": settings()}
     for dataset in options.datasets:
         for preset, chosen in presets.items():
             for method in PROTOCOLS:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import NARROWER, Clock, dataset_of, encoder, linear_probe, settings
+from benchmarks.protocols import Clock, dataset_of, encoder, fit_probe, settings
 from benchmarks.reports import markdown, spread
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the data set's length, in fit and in predict
@@ -15,9 +15,7 @@ _FITTED = (1 / 4, 1 / 2, 1.0)  # up to four times as long in predict as in fit
 
 def cells(options) -> list[Cell]:
     return [
-        Cell(
-            dataset, method, seed, {**settings(**NARROWER), "fitted": share}, f"{share:.0%} in fit"
-        )
+        Cell(dataset, method, seed, {**settings(), "fitted": share}, f"{share:.0%} in fit")
         for dataset in options.datasets
         for share in _FITTED
         for method in ("FineZero", "FineLast")
@@ -34,7 +32,7 @@ def measure(cell: Cell) -> dict:
     by_length = {}
     with Clock() as clock:
         embeddings = transformer.transform(X)
-        probe = linear_probe(*embeddings.shape, None, y).fit(embeddings, y)
+        probe = fit_probe(embeddings, y)
         for share in _SHARES:
             part = dataset.X_test[:, :, : round(share * n_points)]
             accuracy = probe.score(transformer.transform(part), dataset.y_test)

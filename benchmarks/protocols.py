@@ -18,14 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import GroupKFold, StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
@@ -34,15 +33,11 @@ from benchmarks import data
 from benchmarks.cells import Cell, Skipped, digest, peak_memory_mb
 from benchmarks.damage import damage, repair
 from benchmarks.encoders import ENCODERS, Transferred
-from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
-from tsmae import probe as probes
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets, probe
 from tsmae.transformer import EMBEDDING_LENGTH
 
 ENCODER_FOLDER = "TSMAE_BENCH_ENCODERS"  # environment variable: where encoders are kept
 
-_PROBE_CS = (0.01, 0.1, 1.0, 10.0)
-_N_FOLDS = 3
-_FEW_SERIES = 4  # times fewer than features; a rotation of more costs more than it saves
 _RIDGE_ALPHAS = np.logspace(-3, 3, 10)  # as MiniRocket's authors
 _DTW_OPERATIONS = 2e10  # where 1-NN DTW is cheap: about 100 CPU seconds
 _INCEPTION_VALUES = 40_000  # series times points; 100 epochs of more take over five CPU minutes
@@ -53,7 +48,7 @@ _IRRELEVANT = {
 }  # fmt: skip
 _EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
 # settings that change nothing: cells with and without them are one
-_NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test", "probe": "fixed"}
+_NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
 _OF_THE_PRETEXT = {
     "n_decoupled_layers", "decoupled_dropout", "mask_ratio", "mask_per", "decoupled",
@@ -274,12 +269,12 @@ def encoder(cell: Cell, X: np.ndarray) -> tuple[TimeMAETransformer, dict]:
 
 def probed(cell: Cell) -> dict:
     """FineZero and FineLast: a linear probe on the untrained and on the pre-trained encoder."""
-    return _linear_probe(cell)
+    return _linear_probe(cell, fit_probe)
 
 
 def plainly_probed(cell: Cell) -> dict:
     """FineLast as in a pipeline: `LogisticRegression()` on what `transform` gives."""
-    return _linear_probe(cell.with_settings(probe="plain"))
+    return _linear_probe(cell, LogisticRegression().fit)
 
 
 def self_trained(cell: Cell) -> dict:
@@ -362,58 +357,20 @@ def transfer(cell: Cell) -> dict:
     return _fine_tune(cell, dataset, transformer, cost)
 
 
-def linear_probe(
-    n: int, n_features: int, groups: np.ndarray | None, y: np.ndarray, kind: str = "fixed"
-):
-    """Standardise, then logistic regression, in the span of the series if they are few.
-
-    Parameters
-    ----------
-    n, n_features : int
-        Labelled series, and features of their embeddings.
-    groups : (n,) array or None
-        Kept apart by the folds.
-    y : (n,) array
-    kind : {"fixed", "cv", "plain"}
-        Regularisation as in :func:`tsmae.probe.linear_probe`, or chosen by cross-validation on
-        these labels; with fewer than three series of a class it stays fixed. Or scikit-learn's
-        defaults, without standardising.
-    """
-    if kind == "plain":
-        return LogisticRegression()
-    smallest = np.unique(y, return_counts=True)[1].min()
-    if kind == "fixed" or smallest < _N_FOLDS:
-        classifier = probes.linear_probe(n, n_features)
-    else:
-        folds = StratifiedKFold(_N_FOLDS) if groups is None else GroupKFold(_N_FOLDS)
-        splits = list(folds.split(np.zeros(n), y, groups))
-        classifier = LogisticRegressionCV(
-            Cs=_PROBE_CS,
-            cv=splits,
-            scoring="accuracy",
-            max_iter=1000,
-            l1_ratios=(0,),
-            use_legacy_attributes=False,
-        )
-    steps = [StandardScaler()]
-    if _FEW_SERIES * n < n_features:  # they span n dimensions, and the penalty sees no rotation
-        steps.append(PCA())
-    return make_pipeline(*steps, classifier)
+def fit_probe(embeddings: pd.DataFrame, y: np.ndarray) -> Pipeline:
+    """Standardise, then the linear probe; fitted."""
+    scaler = StandardScaler()
+    return make_pipeline(scaler, probe.fit_probe(scaler.fit_transform(embeddings), y))
 
 
-def _linear_probe(cell: Cell) -> dict:
+def _linear_probe(cell: Cell, fit: Callable) -> dict:
     dataset = dataset_of(cell)
     transformer, cost = encoder(cell, dataset.X_train)
     rows = labelled(cell, dataset)
-    y = dataset.y_train[rows]
-    groups = None if dataset.groups_train is None else dataset.groups_train[rows]
     with Clock() as fitting:
-        embeddings = transformer.transform(dataset.X_train[rows])
-        probe = linear_probe(*embeddings.shape, groups, y, cell.settings.get("probe", "fixed"))
-        probe.fit(embeddings, y)
+        classifier = fit(transformer.transform(dataset.X_train[rows]), dataset.y_train[rows])
     with Clock() as predicting:
-        embeddings = transformer.transform(dataset.X_test)
-        predicted = probe.predict(embeddings)
+        predicted = classifier.predict(transformer.transform(dataset.X_test))
     return {
         **_result(dataset, rows, predicted, cost, fitting, predicting),
         "n_epochs": transformer.n_epochs_,

@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES
-from benchmarks.protocols import NARROWER, NO_SLOPES, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
@@ -18,8 +18,7 @@ _LENGTH_REPAIRS = ("native", "truncate", "resample", "forward-fill", "zero-fill"
 _GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
 _SETTINGS = {
     # its shortest series has 7 points: two windows
-    "JapaneseVowels": {**NO_SLOPES, "window_length": 4},
-    "HAR": NARROWER,
+    "JapaneseVowels": {"window_length": 4},
 }
 _EPOCHS = 10
 # series, at most; the encoder tells those of small panels apart and predicts codewords of large
@@ -30,7 +29,7 @@ _CUTS: dict[str, tuple[int | None, ...]] = {"HAR": (1500, 3000, None)}
 def cells(options) -> list[Cell]:
     wanted = []
     for dataset in options.datasets:
-        given = settings(**_SETTINGS.get(dataset, NO_SLOPES))
+        given = settings(**_SETTINGS.get(dataset, {}))
         variants = (
             _of_unequal_lengths({**given, "cut": _CUT})
             if dataset in RAGGED

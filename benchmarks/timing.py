@@ -11,7 +11,7 @@ from benchmarks import main_table
 from benchmarks.cells import Cell, peak_memory_mb
 from benchmarks.cli import Table, main, stored
 from benchmarks.figures import save
-from benchmarks.protocols import NARROWER, Clock, build, settings
+from benchmarks.protocols import Clock, build, settings
 from benchmarks.reports import markdown, summary
 from tsmae import TimeMAEClassifier
 
@@ -40,7 +40,7 @@ def cells(options) -> list[Cell]:
             "synthetic",
             "growth",
             seed,
-            {**settings(**NARROWER, d_model=size["d"]), "size": size, "threads": options.threads},
+            {**settings(d_model=size["d"]), "size": size, "threads": options.threads},
             name,
         )
         for name, values in _RANGES[options.budget].items()

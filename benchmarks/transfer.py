@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import FLAT, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 SOURCE = "HAR"
@@ -22,7 +22,7 @@ def cells(options) -> list[Cell]:
     for dataset in options.datasets:
         for fraction in FRACTIONS:
             for seed in options.seeds:
-                common = {**settings(**FLAT), "labels": fraction}
+                common = {**settings(), "labels": fraction}
                 label = f"{fraction:.0%} of labels"
                 for source in (None, SOURCE, dataset):
                     cell = Cell(dataset, "Transfer", seed, {**common, "source": source}, label)

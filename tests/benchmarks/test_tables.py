@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sktime.transformations.rocket import MiniRocketMultivariate
 
@@ -32,7 +33,7 @@ from benchmarks import (
 )  # fmt: skip
 from benchmarks.cells import NOT_RUN, Cell, Skipped
 from benchmarks.encoders import ENCODERS
-from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets, probe
 
 OURS = ["--methods", "FineZero", "FineLast", "FineZero+", "FineAll", "Transfer"]
 
@@ -410,24 +411,14 @@ def test__command__leaves_out_this_machine():
     assert text == "python -m benchmarks.main_table --data-dir DATA --seeds 0 1"
 
 
-def test__linear_probe__cross_validation_on_training_labels_only_where_it_can():
-    y = np.repeat([0, 1], 9)
-    probe = protocols.linear_probe(18, 4, None, y, "cv")
-    assert probe[-1].__class__.__name__ == "LogisticRegressionCV"
-    X = np.random.default_rng(0).normal(size=(18, 4)) + y[:, None]
-    assert probe.fit(X, y).score(X, y) > 0.7
-    assert protocols.linear_probe(3, 4, None, np.arange(3), "cv")[-1].C == 1.0
-
-
-def test__linear_probe__rotates_only_few_series__and_predicts_the_same():
+@pytest.mark.parametrize("n_features", [20, 400])  # series are many beside them, and few
+def test__fit_probe__is_the_library_s_probe_on_standardised_embeddings(n_features):
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((24, 200)), np.arange(24) % 3
-    X += y[:, None] * rng.standard_normal(200)
-    rotated, plain = (protocols.linear_probe(n, 200, None, y) for n in (24, 50))
-    assert "pca" in rotated.named_steps and "pca" not in plain.named_steps
-    plain[-1].set_params(C=rotated[-1].C)
-    probabilities = [probe.fit(X, y).predict_proba(X) for probe in (rotated, plain)]
-    np.testing.assert_allclose(*probabilities, atol=1e-3)
+    X, y = rng.standard_normal((24, n_features)) * 5 + 3, np.arange(24) % 3
+    X += y[:, None] * rng.standard_normal(n_features)
+    found = protocols.fit_probe(pd.DataFrame(X), y).predict_proba(pd.DataFrame(X))
+    reference = make_pipeline(StandardScaler(), probe.linear_probe(*X.shape)).fit(X, y)
+    np.testing.assert_allclose(found, reference.predict_proba(X), atol=1e-3)
 
 
 def test__fine_last_plain__is_the_pipeline_as_users_write_it(options):

@@ -30,6 +30,7 @@ from tsmae.training.randomness import new_generator
 
 _BATCH, _WINDOWS, _WIDTH, _HEADS, _CODEWORDS = 128, 16, 64, 4, 192  # the paper's, on HAR
 _MASKED = 9
+_FEW = 32  # series of a batch of small panels
 
 
 def pairs() -> Iterator[tuple[str, Callable, Callable]]:
@@ -157,6 +158,21 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         "defaults, untrained: fit_transform / fit, then transform",
         lambda: untrained.fit_transform(panel[:_BATCH]),
         lambda: untrained.fit(panel[:_BATCH]).transform(panel[:_BATCH]),
+    )
+
+    few = panel[:_FEW]
+    contrast = {"mcc_weight": 0.0, "contrast_weight": 1.0, "max_epochs": 0, "random_state": 0}
+    model = TimeMAETransformer(**contrast).fit(few).model_
+    views = torch.from_numpy(few), torch.from_numpy(few).flip(-1)
+
+    def in_turn():
+        layers = [model.backbone.encode(model.backbone.scaling(v), True)[0][-1] for v in views]
+        model.discrimination(*(layer.mean(1) for layer in layers)).backward()
+
+    yield (
+        f"defaults, crops of {_FEW} series told apart, forward and backward: at once / in turn",
+        lambda: model(views[0], generator, True, views).loss.backward(),
+        in_turn,
     )
 
     embeddings = np.random.default_rng(0).normal(size=(400, 15360)).astype(np.float32)

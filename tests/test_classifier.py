@@ -21,6 +21,14 @@ from tsmae.training.loops import embed
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 
 
+@pytest.mark.parametrize("n_features", [40, 400])
+def test__fit_probe__takes_what_transform_gives(n_features):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, n_features)))
+    y = np.arange(30) % 3
+    expected = fit_probe(X.to_numpy(), y).decision_function(X.to_numpy())
+    np.testing.assert_array_equal(fit_probe(X, y).decision_function(X.to_numpy()), expected)
+
+
 def weights_of(transformer):
     return [p.detach().clone() for p in transformer.model_.parameters()]
 
@@ -518,6 +526,17 @@ def test__score__several_outputs__leaves_out_series_with_a_mark(panel, small):
     Y[0, 1] = 0
     with pytest.raises(ValueError, match="Every series has -1"):
         classifier.score(X, Y)
+
+
+def test__score__several_outputs_of_several_classes_or_words__all_must_be_right(panel, small):
+    X, y = panel
+    Y = pd.DataFrame({"a": np.arange(24) % 3, "b": np.where(y, "yes", "no")})
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head").fit(X, Y)
+    predicted = pd.DataFrame(classifier.predict(X), columns=["a", "b"])
+    hits = ((predicted["a"] == Y["a"]) & (predicted["b"] == Y["b"])).to_numpy()
+    assert classifier.score(X, Y) == hits.mean()
+    wrong = Y.assign(b=Y["b"].map({"yes": "no", "no": "yes"}))
+    assert classifier.score(X, wrong) < hits.mean()
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -254,6 +254,9 @@ BAD_LABELS = {
     "dates": Bad(
         np.array(["2020", "2021"] * 4, "M8[Y]"), TypeError, r"y holds labels like.*datetime64"
     ),
+    "nanoseconds": Bad(
+        pd.Series(np.array(["2020", "2021"] * 4, "M8[ns]")), TypeError, "y holds labels.*datetime"
+    ),
     "tuples": Bad(
         pd.Series([(0, 1), (1, 0)] * 4), TypeError, r"y holds labels like \(0, 1\) \(tuple"
     ),
@@ -443,7 +446,7 @@ BAD_PARAMETERS = {
             {0: 0, 1: 0},
             {0: None, 1: 1},
         ],
-        "unlabeled": [[0], {}, (0, 1), np.array([0, 1])],
+        "unlabeled": [[0], {}, (0, 1), np.array([0, 1]), np.nan],
         "self_training": [0, 1, 0.0, 1.0, -0.5, np.nan, "0.75"],
     },
 }
@@ -700,6 +703,40 @@ def test__load__other_class_or_newer_format__says_so(fitted, tmp_path):
     )
     with pytest.raises(ValueError, match=r"has format 99.*reads up to"):
         TimeMAETransformer.load(newer)
+
+
+@pytest.mark.parametrize("label", [list, np.array, pd.Series])
+def test__fit__table_with_a_label_for_each_row__is_no_single_series(label):
+    table = pd.DataFrame(np.arange(80.0).reshape(8, 10))
+    with pytest.raises(TypeError, match=r"flat DataFrame.*\(8, 10\).*X.to_numpy\(\)"):
+        transformer().fit(table, label(Y))
+    with pytest.raises(TypeError, match="flat DataFrame"):
+        transformer().fit_transform(table, label(Y))
+    assert transformer().fit_transform(table).shape[0] == 1  # as in sktime
+    assert transformer().fit_transform(table.to_numpy(), label(Y)).shape[0] == 8
+
+
+def test__score__wrong_number_of_labels_or_weights__says_so():
+    marked = np.where(np.arange(N) < 2, -1, Y)
+    for estimator in (classifier(), classifier().set_params(unlabeled=-1)):
+        estimator.fit(X, marked)
+        with pytest.raises(ValueError, match="y has 6 labels, but X has 8 series"):
+            estimator.score(X, marked[:6])
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            estimator.score(X, marked, np.ones(6))
+
+
+def test__fit__bad_label_of_the_last_output__before_training(monkeypatch):
+    def trained(*_):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(TimeMAETransformer, "fit", trained)
+    outputs = np.column_stack([Y, Y]).astype(float)
+    outputs[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"y contains NaN.*position 3"):
+        classifier().fit(X, outputs)
+    with pytest.raises(ValueError, match="'class_weight'"):
+        classifier().set_params(class_weight={0: 1, 1: 1}).fit(X, np.column_stack([Y, Y + 1]))
 
 
 def test__tables__hold_at_least_sixty_bad_inputs():

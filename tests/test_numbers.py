@@ -1,10 +1,14 @@
 """Numbers of any size and type, in memory of any layout, which nobody writes to."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from _panels import classifier, containers, embed, ragged, transformer
 from numpy.testing import assert_allclose, assert_array_equal
+
+from tsmae import TimeMAETransformer
 
 N, C, T = 8, 2, 22
 LABELS = np.arange(N) % 2
@@ -32,6 +36,36 @@ def read_only(X):
     X = X.copy()
     X.flags.writeable = False
     return X
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test__parameters__numpy_integers_of_any_size__as_plain_ones(kind):
+    settings = {"window_length": 20, "d_model": 120, "n_heads": 2, "pooling_shifts": 10}
+    small = {name: kind(value) for name, value in settings.items()}
+    expected = embed(transformer(max_epochs=0, **settings).fit(values()), values())
+    assert_array_equal(embed(transformer(max_epochs=0, **small).fit(values()), values()), expected)
+
+
+def test__fit__shape_lost_beside_its_level__warns_which_channel():
+    X = values()
+    X[:, 1] += 1e9
+    with pytest.warns(UserWarning, match=r"The channels \[1\] of X vary by less than a millionth"):
+        transformer(max_epochs=0).fit(X)
+    X[:, 1] = 1e9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transformer(max_epochs=0).fit(X)
+
+
+def test__straight_lines__alone__rounding_is_not_standardised():
+    rng = np.random.default_rng(1)
+    line = np.linspace(-1, 1, 32)
+    X = rng.normal(size=(20, 1, 1)) * line + rng.normal(size=(20, 1, 1))
+    estimator = TimeMAETransformer(max_epochs=0, random_state=0).fit(X)
+    together = embed(estimator, X)
+    deviation = together.std(0).max()
+    alone = np.concatenate([embed(estimator, x[None]) for x in X])
+    assert np.abs(alone - together).max() < 0.1 * deviation
 
 
 DTYPES = ("int8", "uint8", "int16", "int32", "uint32", "int64", "uint64")

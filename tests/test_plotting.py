@@ -58,8 +58,11 @@ def test__plot_history__a_curve_for_each_metric(panel, small):
     for axes in figure.axes:
         training, held_out = axes.lines
         assert list(training.get_xdata()) == list(held_out.get_xdata()) == [1, 2]
+        assert training.get_marker() == "."  # a line of one epoch would not show
     with pytest.raises(ValueError, match="history is empty"):
         plot_history([])
+    with pytest.raises(TypeError, match="history is a TimeMAETransformer; expected `history_`"):
+        plot_history(transformer)
 
 
 def test__plot_history__reconstruction__has_a_curve(panel, small):
@@ -92,3 +95,10 @@ def test__plot_codewords__windows_coloured_by_codeword(panel, small):
     for i in range(10):
         for j in range(10):
             assert (colours[i] == colours[j]) == (ids[i] == ids[j])
+
+
+@pytest.mark.parametrize("channel", [-1, 3, 1.0, True, None])
+def test__plot_codewords__no_such_channel__says_what_there_is(panel, small, channel):
+    transformer = TimeMAETransformer(**small).fit(panel[0])
+    with pytest.raises(ValueError, match=rf"channel={channel!r} must be an int in 0 … 2"):
+        plot_codewords(transformer, panel[0][:2], channel=channel)

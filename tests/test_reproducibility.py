@@ -327,6 +327,27 @@ def test__fit__in_threads__same_numbers_as_one_by_one(build, encoder):
         assert_same(numbers, run(seed))
 
 
+@pytest.mark.parametrize("fine_tuned", [False, True])
+def test__fit__in_threads_in_bfloat16__same_numbers_as_one_by_one(fine_tuned):
+    # series with gaps are embedded twice a step, and read out at two resolutions
+    series = [np.where(np.arange(s.shape[1]) % 7 == 3, np.nan, s) for s in SERIES]
+    settings = {"max_epochs": 8, "batch_size": 2, "precision": "bfloat16"}
+
+    def run(seed):
+        estimator = transformer(1, random_state=seed, **settings)
+        if fine_tuned:
+            estimator = TimeMAEClassifier(
+                transformer(1), "all", pooling_resolutions=(1, 2), random_state=seed, **settings
+            )
+        return embed(estimator.fit(series, LABELS), series)
+
+    threaded = joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(run)(seed) for seed in (0, 0, 0, 1, 1, 1)
+    )
+    for seed, numbers in zip((0, 0, 0, 1, 1, 1), threaded, strict=True):
+        assert_array_equal(numbers, run(seed))
+
+
 def test__transform__in_threads__same_numbers(fitted):
     expected = outputs(fitted)
     threaded = joblib.Parallel(n_jobs=3, backend="threading")(

@@ -100,6 +100,40 @@ def test__fit_transform__as_fit_and_transform_but_embeds_once(
     assert not {"_embedded"} & set(vars(TimeMAETransformer(**settings).fit(X)))
 
 
+class Steps(TimeMAETransformer):
+    """Sees differences of series, in `fit` and in `transform`."""
+
+    def fit(self, X, y=None):
+        return super().fit(np.diff(X), y)
+
+    def transform(self, X, y=None):
+        return super().transform(np.diff(X))
+
+
+class Halves(TimeMAETransformer):
+    """Embeds other series than it was fitted to."""
+
+    def transform(self, X, y=None):
+        return super().transform(X[..., ::2])
+
+
+class Doubled(TimeMAETransformer):
+    """Fits another panel than it is given."""
+
+    def _fit(self, X, y=None):
+        return super()._fit(2 * X)
+
+
+@pytest.mark.parametrize("kind", [Steps, Halves, Doubled])
+def test__fit_transform__of_a_subclass__as_its_fit_and_its_transform(panel, small, kind):
+    X, _ = panel
+    expected = kind(**small).fit(X).transform(X)
+    found = kind(**small).fit_transform(X)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    ours = TimeMAETransformer(**small).fit_transform(X)
+    assert np.abs(found.to_numpy() - ours.to_numpy()).max() > 1e-2
+
+
 def test__series_encoder__emits_what_transform_does(panel, small):
     X, _ = panel
     transformer = TimeMAETransformer(**small).fit(X)
@@ -416,6 +450,20 @@ def test__encoder__gap_within_windows__needs_no_padding_mask(panel, small):
     assert np.isfinite(transformer.transform(X)).all(axis=None)
 
 
+def test__encoder__tail_that_no_series_has__needs_no_padding_mask(panel, small):
+    X = panel[0][:, :, :33].copy()  # a single point behind eight windows
+    complete = TimeMAETransformer(**small, encoder=Mixer).fit(X)
+    X[3, 0, 5] = np.nan
+    embeddings = complete.transform(X)
+    others = np.arange(24) != 3
+    whole = complete.transform(panel[0][:, :, :33])[others]
+    np.testing.assert_allclose(embeddings[others], whole, atol=1e-5)
+    assert np.isfinite(TimeMAETransformer(**small, encoder=Mixer).fit_transform(X)).all(axis=None)
+    X[3, :, 20:] = np.nan
+    with pytest.raises(ValueError, match="padding_mask"):
+        complete.transform(X)
+
+
 class Halved(Mixer):
     """Computes in bfloat16."""
 
@@ -660,6 +708,9 @@ def test__fit__gradients_switched_off_or_another_default_dtype__as_without(panel
         assert found.predict_proba(X).shape == expected.shape
         assert (found.transform(X).dtypes == np.float32).all()
         assert all(p.dtype == torch.float32 for p in found.transformer_.model_.parameters())
+        longer = np.tile(X, 2)
+        assert np.isfinite(found.predict_proba(longer)).all()
+        assert np.isfinite(list(found.transformer_.reconstruction_metrics(longer).values())).all()
     finally:
         torch.set_default_dtype(torch.float32)
 

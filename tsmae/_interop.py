@@ -31,6 +31,7 @@ _SKLEARN_BOOKKEEPING = (
     "_sklearn_output_config",
     "_metadata_request",
 )
+_KEPT_BY_RESET = (*_SKLEARN_BOOKKEEPING, "_embedded")  # the latter by `fit_transform`
 
 _ACCEPTED = (
     "a numpy array (n_series, n_channels, n_points) or (n_series, n_points), a list of arrays "
@@ -71,7 +72,7 @@ class Bridge:
 
     def reset(self):
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
-        kept = {k: v for k, v in vars(self).items() if k in _SKLEARN_BOOKKEEPING}
+        kept = {k: v for k, v in vars(self).items() if k in _KEPT_BY_RESET}
         super().reset()
         vars(self).update(kept)
         return self
@@ -202,10 +203,7 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
         raise TypeError(f"X is None; expected {_ACCEPTED}.")
     X = _as_pandas(X)
     if not single_series and _is_flat(X):
-        raise TypeError(
-            f"X is a flat DataFrame or Series of shape {X.shape}, which sktime takes for a single "
-            "series; if its rows are series, pass X.to_numpy(). Expected " + _ACCEPTED + "."
-        )
+        raise _table_error(X)
     if isinstance(X, np.ndarray):
         read = _read_array(X)
     elif isinstance(X, pd.Series):
@@ -230,6 +228,23 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
             f"{empty[0]}; every series needs at least one number that is not NaN."
         )
     return read
+
+
+def check_is_no_table(X: Any, y: Any) -> None:
+    """Whether a flat DataFrame comes without a label for each of its rows.
+
+    With them its rows are series, as in scikit-learn, and not the points of a single one.
+    """
+    X = _as_pandas(X)
+    if _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1:
+        raise _table_error(X)
+
+
+def _table_error(X: pd.DataFrame | pd.Series) -> TypeError:
+    return TypeError(
+        f"X is a flat DataFrame or Series of shape {X.shape}, which sktime takes for a single "
+        f"series; if its rows are series, pass X.to_numpy(). Expected {_ACCEPTED}."
+    )
 
 
 def _read_array(X: np.ndarray) -> NamedPanel:
@@ -550,7 +565,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
     if isinstance(y, (pd.Series, pd.Index)):
         missing = y.isna().to_numpy() if isinstance(y, pd.Series) else y.isna()
         y = y.to_numpy(dtype=object if missing.any() or y.dtype == object else None)
-        if y.dtype.kind not in "biufO":
+        if y.dtype.kind not in "biufOmM":  # a list of dates would be one of numbers
             y = np.array(y.tolist(), dtype=object)
     if isinstance(y, np.ma.MaskedArray):
         y = np.ma.filled(y.astype(object), np.nan)

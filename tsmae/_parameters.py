@@ -145,5 +145,5 @@ def readout_of(estimator) -> dict:
             "pooling_resolutions", estimator.pooling_resolutions, least=1
         ),
         "slopes": check_resolutions("pooling_slopes", estimator.pooling_slopes, least=0),
-        "shifts": estimator.pooling_shifts,
+        "shifts": int(estimator.pooling_shifts),
     }

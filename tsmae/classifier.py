@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
@@ -87,8 +88,10 @@ class TimeMAEClassifier(
         epochs without a lower loss on them, and the best epoch's weights are kept.
     unlabeled : label, optional
         Mark in y, say -1, of series without a label: they take part in pre-training, and in
-        self-training if asked for; the mark is no class, and `score` leaves them out. Estimators
-        that encode labels (of voting, stacking) change the mark before it comes here.
+        self-training if asked for; the mark is no class, and `score` leaves them out. No other
+        scorer does (those of `scoring`, of sktime's pipelines and `evaluate`): to them the mark is
+        a class that is never predicted, so hand them labelled series. Estimators that encode
+        labels (of voting, stacking) change the mark before it comes here.
     self_training : float in (0, 1), optional
         Series without a label that a logistic regression on the embeddings gives a class with
         this probability count as labelled from then on, in up to ten rounds
@@ -181,7 +184,7 @@ class TimeMAEClassifier(
         "transformer": [HasMethods(["fit", "transform"]), None],
         "fine_tune": [StrOptions({"auto", "all", "head", "random"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "unlabeled": [str, Real, None],
+        "unlabeled": [str, Interval(Real, None, None, closed="neither"), None],  # no NaN
         "self_training": [Interval(Real, 0, 1, closed="neither"), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "average_probe": ["boolean"],
@@ -309,11 +312,11 @@ class TimeMAEClassifier(
             frozen = self._frozen_transformer()
             if frozen is not None:
                 frozen._check_matches_fit(read)
+            outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
+            for labels in outputs:
+                self._class_weights(labels[self._labeled(labels)])
             if _has_several_outputs(y):  # sktime fits a classifier for each, its index as time
                 labels = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else y
-            else:
-                labels = read_labels(y, len(read.values))
-                self._labeled(labels)
             super().fit(read.values, labels)
             self._remember_input(read)
         return self
@@ -353,11 +356,14 @@ class TimeMAEClassifier(
     def score(self, X, y, sample_weight=None):
         """Mean accuracy; series that `unlabeled` marks, in any of several outputs, do not count.
 
+        Of several outputs all must be right.
+
         Parameters
         ----------
         X : panel
             As in `predict`.
         y : (n,) array-like of labels
+            Or of several outputs, as in `fit`.
         sample_weight : (n,) array-like, optional
 
         Returns
@@ -366,19 +372,21 @@ class TimeMAEClassifier(
         """
         read = self._read(X)
         check_order(y, read.instances)
-        if self.unlabeled is not None:
-            outputs = [read_labels(column, len(y)) for column in _outputs(y)]
-            labeled = np.all([self._labeled(labels) for labels in outputs], axis=0)
-            if not labeled.any():
-                raise ValueError(
-                    f"Every series has {self.unlabeled!r}, which `unlabeled` names, in one of the "
-                    "outputs in y."
-                )
-            y = (np.column_stack(outputs) if len(outputs) > 1 else outputs[0])[labeled]
-            if sample_weight is not None:
-                sample_weight = np.asarray(sample_weight)[labeled]
-            return ClassifierMixin.score(self, read.values[labeled], y, sample_weight)
-        return ClassifierMixin.score(self, read.values, y, sample_weight)
+        outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
+        check_consistent_length(read.values, sample_weight)
+        labeled = np.all([self._labeled(labels) for labels in outputs], axis=0)
+        if not labeled.any():
+            raise ValueError(
+                f"Every series has {self.unlabeled!r}, which `unlabeled` names, in one of the "
+                "outputs in y."
+            )
+        values, outputs = read.values[labeled], [labels[labeled] for labels in outputs]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        if len(outputs) == 1:
+            return ClassifierMixin.score(self, values, outputs[0], weights)
+        predicted = _outputs(self.predict(values))
+        right = [p == labels for p, labels in zip(predicted, outputs, strict=True)]
+        return float(np.average(np.all(right, axis=0), weights=weights))
 
     def transform(self, X):
         """Embeddings of the fine-tuned encoder, which the linear head sees.
@@ -526,14 +534,15 @@ class TimeMAEClassifier(
         return np.broadcast_to(labeled, len(y))
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        """(n_classes,) float64, finite and not negative."""
+        """(n_classes,) float64, finite and not negative, for labels (n,)."""
+        classes = np.unique(y)
         try:
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            weights = compute_class_weight(self.class_weight, classes=classes, y=y)
             weights = weights.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 "The 'class_weight' parameter must be a dict of a number for each class in "
-                f"{self.classes_.tolist()}. Got {self.class_weight!r} instead: {error}"
+                f"{classes.tolist()}. Got {self.class_weight!r} instead: {error}"
             ) from None
         if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -94,6 +95,22 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         means.append(mean)
         scales.append(deviation)
     return np.array(means), np.array(scales)
+
+
+def warn_of_lost_shapes(panel: Panel, deviations: np.ndarray) -> None:
+    """Warn of channels that vary, but too little beside their level: (C,) deviations of them."""
+    lost = [
+        c
+        for c in np.flatnonzero(np.isinf(deviations)).tolist()
+        if np.nanmax(panel.values[:, c], initial=-np.inf)
+        > np.nanmin(panel.values[:, c], initial=np.inf)
+    ]
+    if lost:
+        warnings.warn(
+            f"The channels {lost} of X vary by less than a millionth of their level, or than "
+            "float32 can hold, and count as constant. Subtract the level, or rescale, first.",
+            stacklevel=2,
+        )
 
 
 def median_own_deviation(panel: Panel) -> np.ndarray:

@@ -115,6 +115,8 @@ class SavedAsTensors:
     def save(self, path=None, serialization_format="pickle"):
         """Save the fitted estimator.
 
+        What it requests of scikit-learn's metadata routing is not kept.
+
         Parameters
         ----------
         path : str or path, optional

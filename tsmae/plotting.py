@@ -1,4 +1,4 @@
-"""Pictures of a fitted transformer. Needs matplotlib: ``pip install tsmae[plot]``.
+"""Pictures of a fitted transformer. Needs matplotlib, which the extra ``plot`` installs.
 
 Each function draws with matplotlib's object interface and returns the Figure: nothing is
 shown, and no global state is touched.
@@ -6,6 +6,7 @@ shown, and no global state is touched.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("tsmae.plotting needs matplotlib: pip install tsmae[plot]") from error
+        raise ImportError("tsmae.plotting needs matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -99,6 +100,8 @@ def plot_history(history: list[dict]) -> Figure:
     -------
     matplotlib.figure.Figure
     """
+    if not isinstance(history, list):
+        raise TypeError(f"history is a {type(history).__name__}; expected `history_` of a fit.")
     if not history:
         raise ValueError("history is empty: nothing was trained by gradient.")
     curves = [name for name in _CURVES if any(row.get(name) for row in history)]
@@ -107,7 +110,8 @@ def plot_history(history: list[dict]) -> Figure:
         for prefix, label in (("", "training"), ("valid_", "held out")):
             if prefix + name in history[0]:
                 epochs = [row["epoch"] for row in history]
-                axes.plot(epochs, [row[prefix + name] for row in history], label=label)
+                values = [row[prefix + name] for row in history]
+                axes.plot(epochs, values, marker=".", label=label)
         axes.set(title=name.replace("_", " "), xlabel="epoch")
         if f"valid_{name}" in history[0]:
             axes.legend(fontsize="small")
@@ -132,7 +136,11 @@ def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figur
     from tsmae._interop import read_panel
 
     ids = transformer.codewords(X, codebook=codebook)
-    values = read_panel(X).values[:, channel]
+    values = read_panel(X).values
+    is_integer = isinstance(channel, Integral) and not isinstance(channel, bool)
+    if not (is_integer and 0 <= channel < values.shape[1]):
+        raise ValueError(f"channel={channel!r} must be an int in 0 … {values.shape[1] - 1}.")
+    values = values[:, channel]
     length = transformer.config_.window_length
     figure = _figure(9, 1.3 * len(values) + 0.4)
     from matplotlib import colormaps

@@ -48,7 +48,7 @@ def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) ->
 
     Parameters
     ----------
-    embeddings : (n, D) float32 array
+    embeddings : (n, D) array or DataFrame
         Standardised.
     targets : (n,) array
     class_weight : dict, "balanced" or None, default=None
@@ -58,6 +58,7 @@ def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) ->
     sklearn.linear_model.LogisticRegression
         Fitted, for embeddings of all D columns.
     """
+    embeddings = np.asarray(embeddings)
     n_series, n_features = embeddings.shape
     probe = linear_probe(n_series, n_features, class_weight)
     if _FEW_SERIES * n_series >= n_features or not embeddings.any():

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
 
 from tsmae import presets
-from tsmae._interop import Bridge, embedding_frame, read_panel
+from tsmae._interop import Bridge, check_is_no_table, embedding_frame, read_panel
 from tsmae._parameters import TRANSFORMER, readout_of
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
-from tsmae.panel import Panel, channel_statistics, median_own_deviation
+from tsmae.panel import Panel, channel_statistics, median_own_deviation, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
 from tsmae.training.device import resolve_device, uses_bfloat16
@@ -209,10 +209,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         that windows also span slower shapes. All statistics are concatenated.
     pooling_slopes : tuple of int, default=(2, 4)
         At these resolutions the slopes of the averaged series are embedded as well, in units of
-        their root mean square over the panel: fine detail that levels hide. On training parts of
-        21 univariate panels they gained 1.2 points (``benchmarks/results/README.md``), for two
-        fifths of the columns and a third of the time of `transform`. An empty tuple leaves
-        them out.
+        their root mean square over the panel (a sample of 256 series, if it has more): fine
+        detail that levels hide. On training parts of 21 univariate panels they gained 1.2 points
+        (``benchmarks/results/README.md``), for two fifths of the columns and a third of the time
+        of `transform`. An empty tuple leaves them out.
     pooling_shifts : int, default=2
         Window grids that statistics are pooled over together, evenly shifted within a window,
         so that less depends on where the windows' borders fall. The cost of `transform` is
@@ -222,7 +222,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
-        is the same for all series is 0, as those of lags longer than all series are.
+        is the same for all series is 0, as those of lags longer than all series are: a tenth of
+        the default ones for series of 8 to 32 points, two fifths for those of 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
@@ -429,7 +430,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ValueError, TypeError
             If a parameter or X is not what it must be; before anything is trained.
         """
-        self._fit_and_embed(X)
+        with self._fresh_fit():
+            self._check_parameters()
+            check_is_no_table(X, y)
+            read = read_panel(X)
+            super().fit(read.values)
+            self._remember_input(read)
         return self
 
     def transform(self, X, y=None):
@@ -461,23 +467,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
         The same numbers in less time: what `fit` embeds to standardise is not embedded again.
         """
-        embedded = self._fit_and_embed(X)
-        self._embedded = embedded
+        self._embedded = _Embedded()
         try:
-            return self.transform(X)
+            return self.fit(X, y).transform(X)
         finally:
             del self._embedded
-
-    def _fit_and_embed(self, X) -> np.ndarray | None:
-        """Fit; embeddings (n, D) of the panel if all of it was embedded for that."""
-        with self._fresh_fit():
-            self._check_parameters()
-            read = read_panel(X)
-            super().fit(read.values)
-            self._remember_input(read)
-            embedded = self._embedded
-            del self._embedded
-            return embedded
 
     # ------------------------------------------------------------------ fit and transform
 
@@ -486,6 +480,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
+        warn_of_lost_shapes(panel, statistics[1])
         self.config_ = self._architecture(panel, statistics[1])
         self.init_ = self._resolve_init(self.config_)
         generator = new_generator(seed)
@@ -501,20 +496,22 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self.history_ = self._pretrain(panel, seed)
         self.n_epochs_ = len(self.history_)
         calibrate(self.series_encoder_, panel, self.device_, generator)
-        self._embedded = None
         if self.standardize:
             encoder = self.series_encoder_
             embeddings = standardize(encoder, panel, self.device_, generator)
             encoder.resize(EMBEDDING_LENGTH / self.embedding_dim_**0.5)
-            if embeddings is not None:
+            embedded = vars(self).get("_embedded")  # in `fit_transform`
+            if embedded is not None and embeddings is not None:
                 embeddings -= encoder.location.cpu().numpy()
                 embeddings /= encoder.scale.cpu().numpy()
-                self._embedded = embeddings
+                embedded.panel, embedded.embeddings = X, embeddings
         return self
 
     def _transform(self, X, y=None):
-        embeddings = vars(self).get("_embedded")  # in `fit_transform`
-        if embeddings is None:
+        embedded = vars(self).get("_embedded")
+        if embedded is not None and embedded.is_of(X):
+            embeddings = embedded.embeddings
+        else:
             embeddings = embed(self.series_encoder_, Panel.from_array(X), self.device_)
         return embedding_frame(embeddings)
 
@@ -528,11 +525,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"The 'd_model' parameter must be a multiple of 'n_heads'. Got "
                 f"d_model={self.d_model} and n_heads={self.n_heads} instead."
             )
-        window_length = self.window_length
-        if window_length == "auto":
-            window_length = min(max(1, panel.n_points // _AUTO_WINDOWS), _AUTO_WINDOW_LENGTH)
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
-        values = {name: getattr(self, name) for name in shared} | {"window_length": window_length}
+        values = {name: getattr(self, name) for name in shared}
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        if values["window_length"] == "auto":
+            quarter = max(1, panel.n_points // _AUTO_WINDOWS)
+            values["window_length"] = min(quarter, _AUTO_WINDOW_LENGTH)
+        window_length = values["window_length"]
         for name, by_size in _AUTO_BY_SIZE.items():
             if values[name] == "auto":
                 values[name] = by_size[_tells_apart(panel, window_length)]
@@ -749,6 +748,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 "contrast_weight": 1.0,
             },
         ]
+
+
+class _Embedded:
+    """What `fit` embeds to standardise, for the `transform` of the same panel behind it."""
+
+    panel: np.ndarray | None = None  # (n, C, T)
+    embeddings: np.ndarray | None = None  # (n, D)
+
+    def is_of(self, panel: np.ndarray) -> bool:
+        return self.panel is not None and np.array_equal(self.panel, panel, equal_nan=True)
 
 
 def _tells_apart(panel: Panel, window_length: int) -> bool:

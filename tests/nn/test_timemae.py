@@ -9,6 +9,7 @@ import torch
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.nn.embedding import jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.readout import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer
 from tsmae.training.randomness import new_generator
 
@@ -512,6 +513,21 @@ def test__contrast__padded_views__as_the_series_alone(x):
     alone = model(x, new_generator(0), True, (x, 2 * x)).contrast
     beside = model(padded, new_generator(0), False, (padded, 2 * padded)).contrast
     np.testing.assert_allclose(alone.item(), beside.item(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("resolution", [1, 2])
+def test__contrast__of_views_encoded_one_by_one__the_same(x, resolution):
+    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
+    views = x.clone(), 2 * x + 1
+    views[0][:3, :, 30:] = views[1][2:, 0, 5:9] = torch.nan
+    found = model(x, new_generator(0), False, views, resolution).contrast
+    pooled = []
+    for view in views:
+        coarse = average_down(model.backbone.scaling(view), resolution)
+        layers, valid = model.backbone.encode(coarse)
+        there = valid[..., None]
+        pooled.append((layers[-1] * there).sum(1) / there.sum(1))
+    torch.testing.assert_close(found, model.discrimination(*pooled), rtol=1e-5, atol=1e-6)
 
 
 def test__contrast__single_series__is_zero(x):

@@ -155,6 +155,9 @@ class ForeignEncoder(nn.Module):
             output = self.module(x, padding_mask=None if present is None else ~present)
         elif present is None or bool(present.all()):
             output = self.module(x)
+        elif bool(present[:, : (n_seen := _n_seen(present))].all()):  # a tail that none has
+            *_, output = self(x[:, :n_seen])
+            return [nn.functional.pad(output, (0, 0, 0, x.shape[1] - n_seen))]
         else:
             raise ValueError(
                 f"encoder={type(self.module).__name__} cannot take series of unequal length "
@@ -172,6 +175,11 @@ class ForeignEncoder(nn.Module):
                 f"it mapped {tuple(x.shape)} to {tuple(output.shape)}."
             )
         return [output.to(x.dtype)]  # some compute in a type of their own
+
+
+def _n_seen(present: torch.Tensor) -> int:
+    """Positions up to the last that any series (B, N) has."""
+    return int(present.any(0).nonzero().amax()) + 1
 
 
 class DecoupledEncoder(nn.Module):

@@ -216,7 +216,7 @@ class Positions(nn.Module):
             return self.table[None, :n_positions]
         place = torch.arange(n_positions, device=self.table.device, dtype=torch.float32)
         if valid is None:
-            last = torch.full((1, 1), n_positions - 1.0, device=place.device)
+            last = place[-1:, None]
         else:
             last = torch.where(valid, place, 0.0).amax(1, keepdim=True)  # (B, 1)
         stretch = (n_known - 1) / last.clamp_min(n_known - 1.0).clamp_min(1.0)

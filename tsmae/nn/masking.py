@@ -40,7 +40,8 @@ def draw_mask(
     else:
         n_masked = count
     rows = n_series if per == "series" else 1
-    noise = torch.rand(rows, n_positions, device=valid.device, generator=generator)
+    shape, device = (rows, n_positions), valid.device
+    noise = torch.rand(shape, dtype=torch.float32, device=device, generator=generator)
     noise = noise.expand(n_series, -1).masked_fill(~valid, 2.0)  # padding is drawn last
     rank = noise.argsort(1).argsort(1)
     return rank < n_masked

@@ -14,11 +14,14 @@ from tsmae.nn.pooling import N_VECTORS, pool
 
 LAYERS = ("last", "all", "ends")
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
+_NOISE = 1e-5  # likewise, of the size of all features, at most 1
 _ROUNDING = 1e-6  # smaller slopes of scaled series, which are of size 1, are none
 
 
 def _is_constant(deviation: np.ndarray, location: np.ndarray) -> np.ndarray:
-    return deviation <= _CONSTANT * np.abs(location) + np.finfo(np.float32).tiny
+    size = min(1.0, np.sqrt(np.square(location).mean()))
+    smallest = np.maximum(_CONSTANT * np.abs(location), _NOISE * size)
+    return deviation <= smallest + np.finfo(np.float32).tiny
 
 
 def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:
@@ -27,6 +30,7 @@ def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> to
     Gaps between observations are bridged first, so that each mean stands for the middle of its
     points and not for those that happen to be there. `complete` promises that nothing is NaN.
     """
+    resolution = min(resolution, x.shape[-1])
     if resolution == 1:
         return x
     padding = (0, -x.shape[-1] % resolution)

@@ -137,12 +137,12 @@ class TimeMAE(nn.Module):
         complete: bool,
     ) -> torch.Tensor:
         """Instance discrimination between two views (B, C, T), all windows visible."""
-        pooled = []
-        for view in views:
-            coarse = average_down(self.backbone.scaling(view), resolution, complete)
-            layers, valid = self.backbone.encode(coarse, complete, noise)
-            pooled.append(pool(layers[-1:], valid, ("mean",), 0))
-        return self.discrimination(*pooled)
+        both = self.backbone.scaling(torch.cat(views))
+        layers, valid = self.backbone.encode(
+            average_down(both, resolution, complete), complete, noise
+        )
+        pooled = pool(layers[-1:], valid, ("mean",), 0)
+        return self.discrimination(*pooled.chunk(2))
 
     def _predict(
         self,

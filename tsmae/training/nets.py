@@ -110,11 +110,9 @@ class PanelNet(NeuralNet):
 
     def _autocast_step(self, batch):
         device = torch.device(self.device)
-        cast = (
-            torch.autocast(device.type, torch.bfloat16)
-            if self.autocast
-            else contextlib.nullcontext()
-        )
+        cast: contextlib.AbstractContextManager = contextlib.nullcontext()
+        if self.autocast:  # its cache is shared by all threads, and emptied by any of them
+            cast = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
         with cast:
             return self.step(batch.to(device))
 

@@ -91,8 +91,7 @@ def report(results: pd.DataFrame, options) -> str:
         f"{_BASE['n']} series of T = {_BASE['T']} points in C = {_BASE['C']} channels at "
         f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes. From 2000 "
         "series on, pre-training predicts codewords instead of telling series apart, in less time: "
-        "its exponent in n mixes the two. Embeddings lack slopes, cross-correlations and "
-        "winners, more than half of the columns by default."
+        "its exponent in n mixes the two."
     )
     done = results[results["status"] == "ok"]
     if len(done):

@@ -38,8 +38,7 @@ def report(results: pd.DataFrame, options) -> str:
             f"Accuracy in % of TimeMAEClassifier, all weights fine-tuned. The blocks come from "
             f"{SOURCE}, from the panel itself (pre-trained on it), or are random (from scratch). "
             "In all three the embedding of windows and the positions are new, since channels "
-            "and lengths differ, and everything else is equal. The probe that logits are averaged "
-            "with reads no slopes out."
+            "and lengths differ, and everything else is equal."
             + (f" Of {SOURCE}, too, at most {options.cut} series are used." if options.cut else ""),
             markdown(summary(results, ["dataset", "label"], "encoder")),
             "CPU seconds, pre-training included:",

@@ -231,12 +231,17 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
 
 
 def check_is_no_table(X: Any, y: Any) -> None:
-    """Whether a flat DataFrame comes without a label for each of its rows.
+    """Whether a flat DataFrame comes without a class label for each of its rows.
 
-    With them its rows are series, as in scikit-learn, and not the points of a single one.
+    With them its rows are series, as in scikit-learn, and not the points of a single one, beside
+    which sktime may hand another series of numbers.
     """
+    from sklearn.utils.multiclass import type_of_target
+
     X = _as_pandas(X)
-    if _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1:
+    if not (_is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1):
+        return
+    if type_of_target(y) in ("binary", "multiclass"):
         raise _table_error(X)
 
 

@@ -23,7 +23,6 @@ METHODS = (
     "FineLast, with MiniRocket",
 )
 _OLDER = {  # not run since there are slopes
-    "FineAll": FLAT,
     "FineZero, with MiniRocket": FLAT,
     "FineLast, with MiniRocket": FLAT,
     "FineZero, self-training": NARROWER,
@@ -61,8 +60,8 @@ def report(results: pd.DataFrame, options) -> str:
             "Accuracy in % by share of labels. Each seed draws its own labels, stratified and "
             "at least one of each class; every method gets the same draw. FineLast and FineAll "
             "are pre-trained on all training series without labels, at the library's defaults; "
-            "but FineAll and what stands beside MiniRocket start from random weights on "
-            "Epilepsy, too, and read no slopes out. FineAll trains all "
+            "but what stands beside MiniRocket starts from random weights on Epilepsy, too, and "
+            "reads no slopes out. FineAll trains all "
             "weights also below 400 labels, where the default trains the head alone; FineZero "
             "is the linear probe on the same encoder untrained. MiniRocket + ridge sees the "
             "labelled series alone; with MiniRocket, its features stand beside the embedding, "

@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import FINE_TUNED, FLAT, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 PROTOCOLS = ("FineZero", "FineZero+", "FineLast", "FineAll")
@@ -35,7 +35,6 @@ PUBLISHED = pd.DataFrame(
     ),
 )
 _PHONEMES = "PhonemeSpectra"
-_WITHOUT_SLOPES = FLAT  # what is fine-tuned was not run since there are slopes
 
 
 def cells(options) -> list[Cell]:
@@ -43,10 +42,8 @@ def cells(options) -> list[Cell]:
     for dataset in options.datasets:
         for preset in ("paper", "defaults"):
             for method in PROTOCOLS:
-                without = preset == "defaults" and method in FINE_TUNED
-                chosen = settings(preset, **(_WITHOUT_SLOPES if without else {}))
                 for seed in options.seeds:
-                    wanted.append(Cell(dataset, method, seed, chosen, preset))
+                    wanted.append(Cell(dataset, method, seed, settings(preset), preset))
         for seed in options.seeds:
             wanted.append(Cell(dataset, "MiniRocket + ridge", seed, {}, "peer"))
     return wanted
@@ -57,9 +54,7 @@ def report(results: pd.DataFrame, options) -> str:
     results = results.rename(columns={"method": "protocol", "label": "settings"})
     return "\n\n".join(
         [
-            "Accuracy in %. `paper` is the preset of that name, `defaults` the library's own; but "
-            "FineZero+ and FineAll are averaged with a probe that reads no slopes out, and FineAll "
-            "starts from random weights on Epilepsy, too. "
+            "Accuracy in %. `paper` is the preset of that name, `defaults` the library's own. "
             "The last epoch counts: no checkpoint, epoch or setting is chosen on test data. "
             "Published rows are quoted from Cheng et al. (arXiv 2303.00320), which chose "
             "checkpoints on test data and split Epilepsy and UWaveGestureLibrary otherwise; "

@@ -231,17 +231,14 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
 
 
 def check_is_no_table(X: Any, y: Any) -> None:
-    """Whether a flat DataFrame comes without a class label for each of its rows.
+    """Whether a flat DataFrame comes without a label for each of its rows.
 
     With them its rows are series, as in scikit-learn, and not the points of a single one, beside
-    which sktime may hand another series of numbers.
+    which sktime may hand another series of real numbers.
     """
-    from sklearn.utils.multiclass import type_of_target
-
     X = _as_pandas(X)
-    if not (_is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1):
-        return
-    if type_of_target(y) in ("binary", "multiclass"):
+    of_each_row = _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1
+    if of_each_row and np.asarray(y).dtype.kind != "f":
         raise _table_error(X)
 
 

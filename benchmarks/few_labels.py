@@ -27,7 +27,6 @@ _OLDER = {  # not run since there are slopes
     "FineLast, with MiniRocket": FLAT,
     "FineZero, self-training": NARROWER,
     "FineLast, self-training": NARROWER,
-    "MiniRocket, self-training": NARROWER,
 }
 _LINES = {"self-training": "--", "LogisticRegression()": ":", "with MiniRocket": "-."}
 SELF_TRAINED = (  # from all labels they would be the methods above

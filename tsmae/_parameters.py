@@ -113,6 +113,13 @@ def check_callbacks(callbacks: list | tuple | None, held_out: bool) -> None:
             )
 
 
+def check_position(name: str, value: int, n: int) -> None:
+    """Whether the argument of this name is one of n positions."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (is_integer and 0 <= value < n):
+        raise ValueError(f"{name}={value!r} must be an int in 0 … {n - 1}.")
+
+
 def check_pooling(pooling: str | tuple | list) -> tuple[str, ...]:
     """`pooling` as a tuple of known statistics."""
     statistics = (pooling,) if isinstance(pooling, str) else tuple(pooling)

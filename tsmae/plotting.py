@@ -6,7 +6,6 @@ shown, and no global state is touched.
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -134,12 +133,11 @@ def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figur
     matplotlib.figure.Figure
     """
     from tsmae._interop import read_panel
+    from tsmae._parameters import check_position
 
     ids = transformer.codewords(X, codebook=codebook)
     values = read_panel(X).values
-    is_integer = isinstance(channel, Integral) and not isinstance(channel, bool)
-    if not (is_integer and 0 <= channel < values.shape[1]):
-        raise ValueError(f"channel={channel!r} must be an int in 0 … {values.shape[1] - 1}.")
+    check_position("channel", channel, values.shape[1])
     values = values[:, channel]
     length = transformer.config_.window_length
     figure = _figure(9, 1.3 * len(values) + 0.4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from sktime.transformations.base import BaseTransformer
 
 from tsmae import presets
 from tsmae._interop import Bridge, check_is_no_table, embedding_frame, read_panel
-from tsmae._parameters import TRANSFORMER, readout_of
+from tsmae._parameters import TRANSFORMER, check_position, readout_of
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics, median_own_deviation, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
@@ -222,8 +221,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
-        is the same for all series is 0, as those of lags longer than all series are: a tenth of
-        the default ones for series of 8 to 32 points, two fifths for those of 4.
+        is the same for all series is 0, as those of lags longer than all series are: up to a
+        tenth of the default ones for series of 8 to 32 points, two fifths for those of 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
@@ -480,7 +479,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
-        warn_of_lost_shapes(panel, statistics[1])
+        if self.scaling is not None:
+            warn_of_lost_shapes(panel, statistics[1])
         self.config_ = self._architecture(panel, statistics[1])
         self.init_ = self._resolve_init(self.config_)
         generator = new_generator(seed)
@@ -680,11 +680,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             single last point behind whole windows.
         """
         panel = self._panel(X)
-        is_integer = isinstance(codebook, Integral) and not isinstance(codebook, bool)
-        if not (is_integer and 0 <= codebook < self.config_.n_codebooks):
-            raise ValueError(
-                f"codebook={codebook!r} must be an int in 0 … {self.config_.n_codebooks - 1}."
-            )
+        check_position("codebook", codebook, self.config_.n_codebooks)
         n_windows = -(-panel.n_points // self.config_.window_length)
 
         def assign(batch):

@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import FLAT, NARROWER, settings
+from benchmarks.protocols import NARROWER, settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -23,8 +23,6 @@ METHODS = (
     "FineLast, with MiniRocket",
 )
 _OLDER = {  # not run since there are slopes
-    "FineZero, with MiniRocket": FLAT,
-    "FineLast, with MiniRocket": FLAT,
     "FineZero, self-training": NARROWER,
     "FineLast, self-training": NARROWER,
 }
@@ -58,14 +56,12 @@ def report(results: pd.DataFrame, options) -> str:
         [
             "Accuracy in % by share of labels. Each seed draws its own labels, stratified and "
             "at least one of each class; every method gets the same draw. FineLast and FineAll "
-            "are pre-trained on all training series without labels, at the library's defaults; "
-            "but what stands beside MiniRocket starts from random weights on Epilepsy, too, and "
-            "reads no slopes out. FineAll trains all "
-            "weights also below 400 labels, where the default trains the head alone; FineZero "
-            "is the linear probe on the same encoder untrained. MiniRocket + ridge sees the "
-            "labelled series alone; with MiniRocket, its features stand beside the embedding, "
-            "all standardised, before its ridge. The probe's penalty suits the number of "
-            "labels; `LogisticRegression()` has scikit-learn's defaults, as in a pipeline that "
+            "are pre-trained on all training series without labels, at the library's defaults. "
+            "FineAll trains all weights also below 400 labels, where the default trains the head "
+            "alone; FineZero is the linear probe on the same encoder untrained. MiniRocket + ridge "
+            "sees the labelled series alone; with MiniRocket, its features stand beside the "
+            "embedding, all standardised, before its ridge. The probe's penalty suits the number "
+            "of labels; `LogisticRegression()` has scikit-learn's defaults, as in a pipeline that "
             "nobody tuned. Self-training is `SelfTrainingClassifier(LogisticRegression())` with "
             "scikit-learn's defaults, which sees all training series, most of them without a "
             "label; MiniRocket's features are then those of all training series, standardised "

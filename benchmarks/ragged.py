@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES
-from benchmarks.protocols import NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
@@ -19,7 +19,6 @@ _GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
 _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
-    "HAR": NARROWER,  # not run since the readout is wider
 }
 _EPOCHS = 10
 # series, at most; the encoder tells those of small panels apart and predicts codewords of large

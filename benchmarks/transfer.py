@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import FLAT, settings
+from benchmarks.protocols import RANDOM_START, settings
 from benchmarks.reports import markdown, summary
 
 SOURCE = "HAR"
@@ -22,7 +22,7 @@ def cells(options) -> list[Cell]:
     for dataset in options.datasets:
         for fraction in FRACTIONS:
             for seed in options.seeds:
-                common = {**settings(**FLAT), "labels": fraction}
+                common = {**settings(**RANDOM_START), "labels": fraction}
                 label = f"{fraction:.0%} of labels"
                 for source in (None, SOURCE, dataset):
                     cell = Cell(dataset, "Transfer", seed, {**common, "source": source}, label)
@@ -38,8 +38,7 @@ def report(results: pd.DataFrame, options) -> str:
             f"Accuracy in % of TimeMAEClassifier, all weights fine-tuned. The blocks come from "
             f"{SOURCE}, from the panel itself (pre-trained on it), or are random (from scratch). "
             "In all three the embedding of windows and the positions are new, since channels "
-            "and lengths differ, and everything else is equal. The probe that logits are averaged "
-            "with reads no slopes out."
+            "and lengths differ, and everything else is equal."
             + (f" Of {SOURCE}, too, at most {options.cut} series are used." if options.cut else ""),
             markdown(summary(results, ["dataset", "label"], "encoder")),
             "CPU seconds, pre-training included:",

@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV, cross_val_score
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
@@ -180,6 +184,49 @@ def test__cross_val_score__both__scores_of_two_folds(panel, small):
     for estimator in (pipeline, classifier):
         scores = cross_val_score(estimator, X, y, cv=2, error_score="raise")
         assert ((scores >= 0.5) & (scores <= 1)).all()
+
+
+AROUND = {  # what scikit-learn puts around a classifier, and whether it hands series of channels on
+    "calibrated": (lambda one: CalibratedClassifierCV(one, cv=2), True),
+    "calibrated frozen": (lambda one: CalibratedClassifierCV(FrozenEstimator(one)), True),
+    "voting": (lambda one: VotingClassifier([("a", one), ("b", one)], voting="soft"), True),
+    "stacking": (lambda one: StackingClassifier([("a", one), ("b", one)], cv=2), True),
+    "threshold": (lambda one: TunedThresholdClassifierCV(one, cv=2), True),
+    "one against the rest": (OneVsRestClassifier, True),
+    "one against one": (OneVsOneClassifier, False),
+    "bagging": (lambda one: BaggingClassifier(one, n_estimators=2, random_state=0), False),
+    "self-training": (SelfTrainingClassifier, False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:y contains no unlabeled samples")
+@pytest.mark.parametrize("kind", ["pipeline", "classifier"])
+@pytest.mark.parametrize(("around", "of_channels"), AROUND.values(), ids=AROUND)
+def test__meta_estimators__around_both__learn(panel, kind, around, of_channels):
+    X, y = panel
+    X = X if of_channels else X[:, 0]
+    small = TimeMAETransformer.get_test_params()[1]
+    transformer = TimeMAETransformer(**small, random_state=0)
+    if kind == "pipeline":
+        one = make_pipeline(transformer, LogisticRegression())
+    else:
+        one = TimeMAEClassifier(transformer, fine_tune="head", random_state=0)
+    meta = around(one.fit(X, y))  # fitted, for the frozen one
+    assert meta.fit(X, y).score(X, y) > 0.8
+    if not of_channels:
+        with pytest.raises(ValueError, match="dim 3"):  # as the README says
+            meta.fit(panel[0], y)
+
+
+@pytest.mark.parametrize("around", [MultiOutputClassifier, ClassifierChain])
+def test__meta_estimators__several_outputs__as_one_by_one(panel, around):
+    X, y = panel[0][:, 0], panel[1]
+    small = TimeMAETransformer.get_test_params()[1]
+    transformer = TimeMAETransformer(**small, random_state=0)
+    pipeline = make_pipeline(transformer, LogisticRegression())
+    predicted = around(pipeline).fit(X, np.column_stack([y, 1 - y])).predict(X)
+    np.testing.assert_array_equal(predicted[:, 0], pipeline.fit(X, y).predict(X))
+    assert (predicted[:, 1] == 1 - y).mean() > 0.8
 
 
 def test__pipeline_memory__grid_over_the_head__pretrained_once_a_fold(panel, small, tmp_path):

@@ -177,11 +177,14 @@ class SeriesEncoder(nn.Module):
 
     def _readings(self, x: torch.Tensor, complete: bool) -> Iterator[torch.Tensor]:
         """What is encoded of scaled series: themselves at each resolution, then their slopes."""
+        averaged = {
+            resolution: average_down(x, resolution, complete)
+            for resolution in {*self.resolutions, *self.slopes}
+        }
         for resolution in self.resolutions:
-            yield average_down(x, resolution, complete)
+            yield averaged[resolution]
         for i, resolution in enumerate(self.slopes):
-            rises = slope(average_down(x, resolution, complete), complete)
-            yield rises / self.slope_scale[i, :, None]
+            yield slope(averaged[resolution], complete) / self.slope_scale[i, :, None]
 
     def squared_slopes(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
         """Sums of squares and numbers of slopes: (B, C, T) -> (B, S, 2, C).

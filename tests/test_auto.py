@@ -73,6 +73,21 @@ def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("n", "most_steps", "n_epochs"), [(8, 15, 15), (8, 14, 14), (70, 15, 5), (70, 7, 2), (70, 0, 1)]
+)
+def test__max_epochs__auto__fifteen_and_fewer_of_many_steps(monkeypatch, n, most_steps, n_epochs):
+    monkeypatch.setattr(transformer, "_AUTO_MOST_STEPS", most_steps)  # batches of 32
+    fitted = TimeMAETransformer(**TINY, random_state=0).fit(panel(n))
+    assert fitted.n_epochs_ == n_epochs
+
+
+def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch):
+    monkeypatch.setattr(transformer, "_AUTO_MOST_STEPS", 6)
+    settings = {**TINY, "validation_fraction": 0.5, "random_state": 0}
+    assert TimeMAETransformer(**settings).fit(panel(70)).n_epochs_ == 3
+
+
+@pytest.mark.parametrize(
     ("n_channels", "n_points", "contrast", "n_words"), [(1, 7, 1, 0), (1, 8, 1, 0), (2, 8, 0, 3)]
 )
 def test__objective__auto__windows_without_shape__are_told_apart(

@@ -82,6 +82,7 @@ TRANSFORMER = {
     "encoder": [Callable, None],
     **READOUT,
     **TRAINING,
+    "max_epochs": [*_integer(0), StrOptions({"auto"})],
     "lr": [*_real(0, None, "neither"), StrOptions({"auto"})],
 }
 

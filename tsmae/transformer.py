@@ -17,6 +17,7 @@ from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics, median_own_deviation, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
+from tsmae.training.batches import batch_starts
 from tsmae.training.device import resolve_device, uses_bfloat16
 from tsmae.training.loops import (
     apply,
@@ -31,6 +32,7 @@ from tsmae.training.randomness import draw_seed, isolated_global_rng, new_genera
 
 _AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
 _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
+_AUTO_EPOCHS, _AUTO_MOST_STEPS = 15, 10_000
 _AUTO_BY_SIZE = {  # large, small panels
     "dropout": (0.1, 0.0),
     "mcc_weight": (1.0, 0.0),
@@ -115,10 +117,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         beside a few large series their shapes would vanish, so there it takes "instance". Of a
         channel that was constant in `fit`, or never observed, nothing could be learned: under
         "channel" it counts as nothing later, whatever it shows.
-    max_epochs : int, default=15
-        Epochs of pre-training. More of them did not pay on small panels, whose fine detail is
-        lost. 0 leaves the encoder as it starts; with ``init="random"`` that is the random encoder
-        (FineZero), the baseline that all pre-training has to beat.
+    max_epochs : int or "auto", default="auto"
+        Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
+        detail is lost. On panels so large that they would make over 10 000 steps, from 85 000
+        series on, it takes as many as come nearest to that, at least one: more than ten times
+        the steps of any panel measured. 0 leaves the encoder as it starts; with
+        ``init="random"`` that is the random encoder (FineZero), the baseline that all
+        pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of
@@ -311,7 +316,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         codeword_gradient=True,
         pooling=("max", "std", "quarters", "autocorrelation", "cross_correlation", "winners"),
         scaling="auto",
-        max_epochs=15,
+        max_epochs="auto",
         batch_size="auto",
         lr="auto",
         weight_decay=0.05,
@@ -645,6 +650,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         batch_size = batch_size_of(
             self.batch_size, panel, _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
         )
+        n_epochs = self.max_epochs
+        if n_epochs == "auto":
+            n_steps = len(batch_starts(len(panel), batch_size))
+            n_epochs = min(_AUTO_EPOCHS, max(1, round(_AUTO_MOST_STEPS / n_steps)))
         settings = training_settings(self)
         if self.lr == "auto":
             settings["lr"] = min(_AUTO_LR, _AUTO_LR_PER_SERIES * len(panel))
@@ -652,7 +661,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             self.model_,
             panel,
             held_out,
-            n_epochs=int(self.max_epochs),
+            n_epochs=int(n_epochs),
             seed=seed,
             batch_size=batch_size,
             train_stem=bool(self.train_stem),

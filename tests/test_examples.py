@@ -29,6 +29,14 @@ def test__quickstart__accuracies_and_picture(tmp_path):
     assert (tmp_path / "quickstart.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test__ship_encoder__files_and_accuracies(tmp_path):
+    printed = run("ship_encoder.py", str(tmp_path))
+    accuracies = [float(a) for a in re.findall(r" ([01]\.\d{3})$", printed, re.MULTILINE)]
+    assert len(accuracies) == 2
+    assert min(accuracies) > 0.8  # nine speakers
+    assert {file.name for file in tmp_path.iterdir()} == {"encoder.zip", "classifier.joblib"}
+
+
 def test__bert_encoder__beats_chance():
     pytest.importorskip("transformers")
     accuracy = float(run("bert_encoder.py").split()[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.cells import Cell
@@ -175,7 +176,7 @@ def report(results: pd.DataFrame, options) -> str:
             rows = rows.assign(changed=rows["label"].str.removeprefix(f"{section}: "))
             table = summary(rows, ["changed"], "method")
             numbers = means(rows, "changed", "method").reindex(columns=[untrained, trained])
-            to_base = numbers[trained] - numbers[trained].get(BASE)
+            to_base = numbers[trained] - numbers[trained].get(BASE, np.nan)
             table["to the base"] = to_base.map("{:+.2f}".format)
             gain = numbers[trained] - numbers[untrained]
             table[f"to {untrained}"] = gain.map("{:+.2f}".format)

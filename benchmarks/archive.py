@@ -37,6 +37,7 @@ _VARIANTS = {
 _OF_A_START = tuple(label for label in _VARIANTS if "start" in label)
 _INCEPTION_EPOCHS = 100
 DATASETS = tuple(dict.fromkeys(data.UCR + data.UEA + data.BUNDLED))
+_DIGITS = 3  # finer differences of mean accuracies are rounding, as cells have four
 _MARGIN = 2.0  # points below FineZero that count as a loss worth naming
 
 
@@ -65,7 +66,7 @@ def _settings(method: str) -> dict:
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
     """Mean rank of each column over the rows, 1 the best; ties share their mean rank."""
-    return accuracy.rank(axis=1, ascending=False).mean()
+    return accuracy.round(_DIGITS).rank(axis=1, ascending=False).mean()
 
 
 def critical_difference(n_methods: int, n_datasets: int, alpha: float = 0.05) -> float:
@@ -80,7 +81,7 @@ def critical_difference(n_methods: int, n_datasets: int, alpha: float = 0.05) ->
 
 def against(accuracy: pd.DataFrame, method: str, other: str) -> dict:
     """Wins, ties and losses of a method against another, and its largest loss."""
-    gain = (accuracy[method] - accuracy[other]).dropna()
+    gain = (accuracy[method] - accuracy[other]).dropna().round(_DIGITS)
     return {
         "method": method,
         "against": other,
@@ -172,7 +173,8 @@ def _ranks(ranked: pd.DataFrame, options) -> str:
     shown = save(picture, options.results / "archive_ranks.png")
     return (
         f"Mean ranks over the {len(ranked)} sets that all methods finished but for "
-        f"{' and '.join(_WHERE_CHEAP)}, which did not run on all, and what has no slopes; two "
+        f"{' and '.join(_WHERE_CHEAP)}, which did not run on all, and the encoders without slopes "
+        "or from another start that stand beside; two "
         f"methods differ (Nemenyi, 5 %) if their mean ranks differ by more than "
         f"{difference:.2f}.\n\n"
         f"{markdown(table)}\n\n{shown}"

@@ -72,7 +72,7 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
         help="quick: small cuts and few epochs, to see that everything runs")  # fmt: skip
     add("--epochs", type=int, default=table.epochs, help="of pre-training; default: the preset's")
     add("--tune-epochs", type=int, help="of fine-tuning; default: the preset's")
-    add("--cut", type=int, help="at most so many training and test series; default: the table's")
+    add("--cut", type=int, help="about so many training and test series; default: the table's")
     add("--part", choices=("test", "validation"), default="test",
         help="validation: a quarter of the training data in the role of the test data")  # fmt: skip
     add("--methods", nargs="+", help="only these methods")
@@ -81,7 +81,10 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
     add("--encoders", type=Path, default=Path("out/encoders"), help="folder of encoders")
     add("--retry", action="store_true", help="run again the cells that failed")
     add("--rerun", action="store_true", help="run again all cells")
-    add("--report-only", action="store_true", help="run nothing, write the report")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--report-only", action="store_true", help="run nothing, write the report")
+    only.add_argument("--cells-only", action="store_true",
+        help="write no report; that of a part of a table would replace that of all")  # fmt: skip
     options = parser.parse_args(argv)
     quick = options.budget == "quick"
     if options.datasets is None:
@@ -95,7 +98,7 @@ def parse(table: Table, argv: Sequence[str] | None = None) -> argparse.Namespace
 
 
 def main(table: Table, argv: Sequence[str] | None = None) -> pd.DataFrame:
-    """Run what is missing of a table, then write its CSV and its Markdown."""
+    """Run what is missing of a table, then write its CSV and its Markdown; returns its cells."""
     options = parse(table, argv)
     if options.data_dir:
         os.environ["TSMAE_DATA"] = os.path.abspath(options.data_dir)
@@ -114,6 +117,8 @@ def main(table: Table, argv: Sequence[str] | None = None) -> pd.DataFrame:
             rerun=options.rerun,
         )
     results = frame(cells, table.key, store)
+    if options.cells_only:
+        return results
     reports.write_csv(options.results / f"{table.name}.csv", results)
     text = "\n\n".join(
         [
@@ -161,7 +166,7 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
     limits = [options.cut, cell.settings.get("cut")]
     transformer = dict(cell.settings.get("transformer", {}))
     classifier = dict(cell.settings.get("classifier", {}))
-    if options.epochs is not None:
+    if options.epochs is not None and transformer.get("max_epochs") != 0:  # an untrained one stays
         transformer["max_epochs"] = options.epochs
     if options.tune_epochs is not None:
         classifier["max_epochs"] = options.tune_epochs
@@ -187,7 +192,7 @@ def command(table: Table, argv: Sequence[str] | None = None) -> str:
     for word in words:
         if kept and kept[-1] in ("--data-dir", "--results", "--encoders"):
             kept[-1:] = ["--data-dir DATA"] if kept[-1] == "--data-dir" else []
-        elif word not in ("--report-only", "--retry", "--rerun"):
+        elif word not in ("--report-only", "--cells-only", "--retry", "--rerun"):
             kept.append(word)
     quoted = [shlex.quote(word) if " " in word and "DATA" not in word else word for word in kept]
     return " ".join([f"python -m benchmarks.{table.name}", *quoted])

@@ -57,7 +57,7 @@ class Dataset(NamedTuple):
     groups_train: np.ndarray | None = None
 
     def cut(self, n: int) -> Dataset:
-        """At most `n` training and `n` test series, stratified by class."""
+        """About `n` training and `n` test series at most, by class, of each at least one."""
         train, test = (_some_of(y, n) for y in (self.y_train, self.y_test))
         return self._replace(
             X_train=self.X_train[train],

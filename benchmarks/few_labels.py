@@ -66,7 +66,7 @@ def report(results: pd.DataFrame, options) -> str:
             "scikit-learn's defaults, which sees all training series, most of them without a "
             "label; MiniRocket's features are then those of all training series, standardised "
             "and as long as embeddings. Those rows read out no slopes, cross-correlations and "
-            "winners.",
+            "winners, and start from random weights on Epilepsy, too.",
             markdown(summary(results, ["dataset", "method"], "labels")),
             "Macro F1 in %:",
             markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),

@@ -34,7 +34,8 @@ def report(results: pd.DataFrame, options) -> str:
     parts = [
         "Training curves (loss, its parts, how well codewords are predicted, how many are "
         "used), the embeddings of test series by class, and series with their windows coloured "
-        "by codeword. One seed each; accuracy of the linear probe on these embeddings:",
+        "by codeword. One seed each; accuracy of the linear probe with these settings and seed "
+        "(for a picture an encoder is trained again if the code has changed since):",
         markdown(summary(results, ["dataset"], "label")),
     ]
     for _, row in results.iterrows():

@@ -67,6 +67,7 @@ def summary(
         lambda s: s.iloc[0] if s.nunique() == 1 else ""
     )
     table[status.isin(["failed", "skipped"])] = status
+    table[(status == "ok") & (table == NOT_RUN)] = ""  # it ran, and has no such figure
     order = cells.drop_duplicates(rows)[rows]
     names = cells[columns].drop_duplicates()
     table = table.unstack(columns).reindex(columns=names)
@@ -99,7 +100,8 @@ def provenance(cells: pd.DataFrame, command: str) -> str:
         lines += [
             f"- Seeds: {_listed(done['seed'])}; mean ± standard deviation over them, with their "
             "number in brackets where fewer than three.",
-            f"- Machine: {_listed(done['cpu'])}; threads per cell: {_listed(done['threads'])}.",
+            f"- Machine: {_listed(done['cpu'])}; threads per cell: {_listed(done['threads'])}."
+            + (" CPU seconds of one do not compare with another's." * (done["cpu"].nunique() > 1)),
             f"- Versions: {_listed(done['versions'], '; ')}; commit "
             f"{_listed(done['commit'].fillna('unknown'))}.",
             f"- Date: {done['date'].min()} to {done['date'].max()} UTC.",

@@ -59,6 +59,16 @@ def test__main_table__protocols_presets_and_published_rows(options, tmp_path):
     assert csv["accuracy"].tolist() == results["accuracy"].tolist()
 
 
+def test__cells_only__stored_and_no_report(options, tmp_path):
+    part = [*options, "--datasets", "HAR", "--methods", "FineZero"]
+    results = cli.main(main_table.TABLE, [*part, "--cells-only"])
+    assert (results["status"] == "ok").all()
+    assert [file.name for file in tmp_path.iterdir()] == [cli.STORE]
+    again = cli.main(main_table.TABLE, [*part, "--report-only"])
+    assert again["accuracy"].tolist() == results["accuracy"].tolist()
+    assert "FineZero" in shown(tmp_path, "main_table")
+
+
 def test__few_labels__share_of_labels_reaches_the_classifier(options, tmp_path):
     results = cli.main(
         few_labels.TABLE, [*options, "--datasets", "HAR", "--methods", "FineZero", "FineLast"]
@@ -374,6 +384,18 @@ def test__against__wins_ties_losses():
     assert duel["mean gain"] == "+2.33"
 
 
+def test__against__equal_hits_over_seeds__tie_though_cells_are_rounded():
+    # 9, 10 and 10 of 3498 series against 29 on one seed and none on the others
+    seeds = [[9, 10, 10], [29, 0, 0]]
+    of_each = [np.mean([round(100 * hits / 3498, 4) for hits in method]) for method in seeds]
+    assert of_each[0] != of_each[1]
+    accuracy = pd.DataFrame([of_each], columns=["a", "b"], index=["PenDigits"])
+    assert archive.against(accuracy, "a", "b")["ties"] == 1
+    assert archive.mean_ranks(accuracy).tolist() == [1.5, 1.5]
+    one_more = accuracy.assign(a=accuracy["b"] + 100 / (3 * 3498))
+    assert archive.against(one_more, "a", "b")["wins"] == 1
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
@@ -403,6 +425,9 @@ def test__summary__in_the_order_of_the_cells_with_gaps_named():
         "a": {"q": "failed", "p": "skipped"},
     }
     assert reports.markdown(table).splitlines()[0] == "| method | q | p |"
+    # z ran on q, but has no such figure; what a cell of a column lacks is no gap
+    pretraining = reports.summary(cells, ["method"], "dataset", "pretrain_cpu_seconds")
+    assert pretraining.to_dict("index")["z"] == {"q": "", "p": NOT_RUN}
 
 
 def test__command__leaves_out_this_machine():

@@ -236,6 +236,17 @@ def test__self_training__spares_held_out_series_and_asks_a_sample(panel, small, 
     classifier.set_params(validation_fraction=None).fit(X, marked)
     assert (asked[-1] >= 0).sum() == 8 and (asked[-1] == -1).sum() == 5
     assert classifier.n_self_trained_ <= 5
+    monkeypatch.setattr("tsmae.classifier._PROBED_ON", 3)  # of the given ones, too; all are learned
+    fewer = clone(classifier).fit(X, marked)
+    assert (asked[-1] >= 0).sum() in (3, 4) and (asked[-1] == -1).sum() == 5
+    learned = []
+    monkeypatch.setattr(
+        "tsmae.classifier.fine_tune",
+        lambda model, panel, targets, *_, **__: learned.append(targets) or [],
+    )
+    fewer.fit(X, marked)
+    assert len(learned[0]) == 8 + fewer.n_self_trained_
+    np.testing.assert_array_equal(learned[0][:8], marked[marked >= 0])
 
 
 @pytest.mark.filterwarnings("ignore:unlabeled=-1 marks no series")

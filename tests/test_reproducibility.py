@@ -310,6 +310,13 @@ def test__default_device_of_torch__does_not_matter(build, which, fitted, tmp_pat
     assert_same(numbers, outputs(fitted) + outputs(fitted, COMPLETE))
 
 
+def test__autocast_of_the_caller__does_not_matter(build, which, fitted):
+    with torch.autocast("cpu", torch.bfloat16):
+        again = build(which).fit(SERIES, LABELS)
+        numbers = outputs(again) + outputs(again, COMPLETE)
+    assert_same(numbers, outputs(fitted) + outputs(fitted, COMPLETE))
+
+
 @pytest.mark.parametrize("encoder", [None, DropoutEncoder])
 def test__fit__in_threads__same_numbers_as_one_by_one(build, encoder):
     seeds = [0, 1, 0, 1, 2, 2]
@@ -403,6 +410,9 @@ def test__apply__thread_refused_by_the_system__error_reaches_the_caller(two_thre
     with pytest.raises(RuntimeError, match="can't start new thread"):
         loops.apply(lambda batch: batch.x, panel, torch.device("cpu"))
     assert not started[0].is_alive()
+    monkeypatch.undo()
+    with ThreadPoolExecutor(1) as pool:  # each new thread had one
+        assert pool.submit(torch.get_num_threads).result() == 2
 
 
 def test__save__file_mode__as_of_any_new_file(tmp_path):

@@ -15,6 +15,7 @@ from _panels import pad
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from torch import nn
+from tqdm.auto import tqdm
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.nn import timemae
@@ -307,6 +308,55 @@ def test__early_stopping__without_held_out_series__says_so_before_training(panel
     with pytest.raises(ValueError, match=r"'callbacks'.*'valid_loss': set 'validation_fraction'"):
         TimeMAETransformer(**settings).fit(panel[0])
     TimeMAETransformer(**settings, validation_fraction=0.3).fit(panel[0])
+
+
+@pytest.mark.parametrize("patience", [None, 9])
+def test__callbacks__stop_at_the_best_epoch__its_weights_stay(panel, small, patience):
+    weights = []
+
+    class StopAfterThree(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            weights.append([w.detach().clone() for w in net.module_.parameters()])
+            if len(net.history) == 3:
+                raise KeyboardInterrupt
+
+    settings = {**small, "max_epochs": 5, "callbacks": [StopAfterThree()], "patience": patience}
+    fitted = TimeMAETransformer(**settings, validation_fraction=0.3).fit(panel[0])
+    valid = [row["valid_loss"] for row in fitted.history_]
+    assert int(np.argmin(valid)) == 2 == len(valid) - 1
+    kept = list(fitted.model_.parameters())
+    assert all(map(torch.equal, kept, weights[2])) and not all(map(torch.equal, kept, weights[1]))
+
+
+def test__encoder__that_keeps_what_it_computed__can_be_fine_tuned_on_longer_series(panel, small):
+    class Growing(nn.Module):
+        """Computes positions when first they are needed."""
+
+        def __init__(self, d_model):
+            super().__init__()
+            self.linear = nn.Linear(d_model, d_model)
+            self.positions = torch.zeros(0, d_model)
+
+        def forward(self, x):
+            if x.shape[1] > len(self.positions):
+                places = torch.arange(x.shape[1])[:, None] * torch.ones_like(x[0, :1])
+                self.positions = places.cos()
+            return self.linear(x * self.positions[: x.shape[1]])
+
+    X, y = panel
+    short = TimeMAETransformer(**small, encoder=Growing).fit(X[:, :, :20])
+    tuned = TimeMAEClassifier(FrozenEstimator(short), fine_tune="all", max_epochs=1).fit(X, y)
+    assert np.isfinite(tuned.predict_proba(X)).all()
+
+
+def test__verbose__fit_that_fails__leaves_no_bar_behind(panel, small, monkeypatch):
+    bars = []
+    monkeypatch.setattr(
+        "tsmae.training.callbacks.tqdm", lambda *a, **k: bars.append(tqdm(*a, **k)) or bars[-1]
+    )
+    with pytest.raises(ValueError, match="diverged"):
+        TimeMAETransformer(**{**small, "lr": 1e30, "max_epochs": 9}, verbose=1).fit(panel[0])
+    assert len(bars) == 1 and bars[0].disable  # closed
 
 
 def test__verbose__bar_with_loss_and_time_left(panel, small, capsys):

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from tsmae._parameters import check_callbacks, readout_of
 from tsmae.panel import Panel
-from tsmae.training.device import cpu_by_default
+from tsmae.training.device import cpu_by_default, no_autocast
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
 _SKLEARN_BOOKKEEPING = (
@@ -120,11 +120,12 @@ class Bridge:
     def _fresh_fit(self) -> Iterator[None]:
         """Forget the last fit, and this one too if it fails: an estimator is never half fitted.
 
-        Gradients are on and tensors on the CPU unless they say otherwise, whatever the caller set.
+        Gradients are on, autocast is off, and tensors are on the CPU unless they say otherwise,
+        whatever the caller set.
         """
         self.reset()
         try:
-            with torch.inference_mode(False), torch.enable_grad(), cpu_by_default():
+            with torch.inference_mode(False), torch.enable_grad(), cpu_by_default(), no_autocast():
                 yield
         except BaseException:
             self.reset()

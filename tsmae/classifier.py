@@ -466,7 +466,7 @@ class TimeMAEClassifier(
             if len(unlabeled) > _SELF_TRAINED_ON:
                 sample = torch.randperm(len(unlabeled), generator=new_generator(seed))
                 unlabeled = unlabeled[sample[:_SELF_TRAINED_ON].numpy()]
-            train, targets = self._self_train(panel, train, targets, unlabeled, weights)
+            train, targets = self._self_train(panel, train, targets, unlabeled, weights, seed)
         self.n_self_trained_ = len(train) - n_given
         train_panel = panel[train]
         probed = _sample_of_all_classes(targets, seed)
@@ -630,10 +630,12 @@ class TimeMAEClassifier(
         targets: np.ndarray,
         unlabeled: np.ndarray,
         weights: np.ndarray,
+        seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions and targets to train on: the given ones, then those of sure predictions."""
-        positions = np.concatenate([train, unlabeled])
-        marks = np.concatenate([targets, np.full(len(unlabeled), -1)])
+        given = _sample_of_all_classes(targets, seed)
+        positions = np.concatenate([train[given], unlabeled])
+        marks = np.concatenate([targets[given], np.full(len(unlabeled), -1)])
         transformer = self.transformer_  # on a device of its own, if it was given
         embeddings = embed(transformer.series_encoder_, panel[positions], transformer.device_)
         embeddings = StandardScaler(copy=False).fit_transform(embeddings)
@@ -642,9 +644,9 @@ class TimeMAEClassifier(
             LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=_MAX_ITERATIONS),
             threshold=self.self_training,
         )
-        marks = classifier.fit(embeddings, marks).transduction_
-        sure = marks >= 0
-        return positions[sure], marks[sure]
+        predicted = classifier.fit(embeddings, marks).transduction_[len(given) :]
+        sure = predicted >= 0
+        return np.append(train, unlabeled[sure]), np.append(targets, predicted[sure])
 
     def _split(self, train: np.ndarray, targets: np.ndarray, seed: int) -> list[np.ndarray]:
         """Positions and targets to train on and to hold out, stratified."""

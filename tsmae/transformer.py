@@ -119,11 +119,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "channel" it counts as nothing later, whatever it shows.
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
-        detail is lost. On panels so large that they would make over 10 000 steps, from 85 000
-        series on, it takes as many as come nearest to that, at least one: more than ten times
-        the steps of any panel measured. 0 leaves the encoder as it starts; with
-        ``init="random"`` that is the random encoder (FineZero), the baseline that all
-        pre-training has to beat.
+        detail is lost. Where they would make over 10 000 steps, from 85 000 series on, or fewer
+        of so many points that batches are small, it takes as many as come nearest to that, at
+        least one: more than ten times the steps of any panel measured. 0 leaves the encoder as
+        it starts; with ``init="random"`` that is the random encoder (FineZero), the baseline
+        that all pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of
@@ -195,7 +195,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         (``benchmarks/results/README.md``). Elsewhere, as with several channels, it is "random";
         "synthetic" is an error there.
     train_stem : bool, default=True
-        Whether pre-training trains the feature encoder, or leaves it at its random weights.
+        Whether pre-training trains the feature encoder, or leaves it at the weights it has at the
+        start.
     augment : bool, default=False
         Whether windows are predicted on random crops of the series, stretched to their length
         and scaled. The contrast always compares such crops.

@@ -7,6 +7,7 @@ of the input's device cannot meet the others. So it is known of any device, with
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.nn.pooling import STATISTICS
@@ -61,6 +62,27 @@ def test__pre_training__makes_tensors_where_the_batch_is(settings, batch, precis
     assert pretext.loss.isfinite()
     tensors = [value for value in (*pretext, codewords) if isinstance(value, torch.Tensor)]
     assert {value.device.type for value in tensors} == {"cpu"}
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations for which a GPU would be waited for."""
+
+    n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        indices = args[1] if name in ("index", "index_put", "_index_put_impl_") else []
+        masks = [i for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
+        self.n += len(masks) + (name in ("_local_scalar_dense", "nonzero"))
+        return function(*args, **(kwargs or {}))
+
+
+def test__pre_training__waits_for_no_gpu_but_to_count_windows_with_gaps(batch):
+    (x, complete), generator = batch, new_generator(0)
+    model = build(**SETTINGS["projection"], mrr_weight=1.0, reconstruction_weight=1.0)
+    with Waits() as waits:
+        model(x, generator, complete).loss.backward()
+    assert waits.n == (0 if complete else 3)  # masked, visible, and which of the former are real
 
 
 def test__fine_tuning_and_readout__make_tensors_where_the_batch_is(batch, precision):

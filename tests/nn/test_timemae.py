@@ -8,7 +8,7 @@ import torch
 
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.nn.embedding import jitter
-from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.readout import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer
 from tsmae.training.randomness import new_generator
@@ -110,13 +110,13 @@ def test__draw_mask__many_draws__uniform_and_fresh():
 def test__take__equal_and_unequal_counts__same_rows_in_order():
     x = torch.arange(12.0).view(2, 6, 1)
     selected = torch.tensor([[0, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1]]).bool()
-    taken, present = take(x, selected, 2)
+    places, present = places_of(selected, 2)
     assert present is None
-    assert taken.squeeze(-1).tolist() == [[1, 2], [6, 11]]
+    assert take(x, places).squeeze(-1).tolist() == [[1, 2], [6, 11]]
     selected[0, 5] = True
-    taken, present = take(x, selected)
+    places, present = places_of(selected)
     assert present.tolist() == [[True] * 3, [True, True, False]]
-    assert taken.squeeze(-1)[present].tolist() == [1, 2, 5, 6, 11]
+    assert take(x, places).squeeze(-1)[present].tolist() == [1, 2, 5, 6, 11]
 
 
 # ---------------------------------------------------------------------------- information flow

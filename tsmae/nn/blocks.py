@@ -151,6 +151,9 @@ class ForeignEncoder(nn.Module):
         present: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> list[torch.Tensor]:
+        if torch.is_inference_mode_enabled():  # no training could use what the module keeps of it
+            with torch.inference_mode(False), torch.no_grad():
+                return self(x, present)
         if self.takes_padding:
             output = self.module(x, padding_mask=None if present is None else ~present)
         elif present is None or bool(present.all()):

@@ -136,7 +136,7 @@ class FeatureEncoder(nn.Module):
     Lin et al. 2024).
 
     Points that were not observed enter as an indicator with weights that start at zero: a
-    complete panel is not touched by it.
+    complete panel of whole windows is not touched by it.
     """
 
     def __init__(self, config: TimeMAEConfig):

@@ -53,10 +53,10 @@ def n_masked_of(n_positions: int, mask_ratio: float) -> int:
     return min(max(1, int(n_positions * mask_ratio + 1e-6)), n_positions - 1)
 
 
-def take(
-    x: torch.Tensor, selected: torch.Tensor, count: int | None = None
+def places_of(
+    selected: torch.Tensor, count: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Keep the selected positions of (B, N, ...) as (B, K, ...), in their order.
+    """Where the selected of (B, N) positions are in a flat (B N), as (B, K), in their order.
 
     `count` is the number selected in every series, if they are known to be equal. Otherwise
     K is the largest number, and `present` (B, K), the second output, is False where a
@@ -65,9 +65,12 @@ def take(
     equal = count is not None
     if count is None:
         count = max(1, int(selected.sum(1).max()))
-    index = (~selected).to(torch.uint8).argsort(dim=1, stable=True)[:, :count]  # (B, K)
+    index = (~selected).to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
     n_series, n_positions = selected.shape
-    start = torch.arange(n_series, device=x.device)[:, None] * n_positions
-    taken = x.flatten(0, 1).index_select(0, (index + start).flatten())
-    taken = taken.unflatten(0, (n_series, count))
-    return taken, None if equal else selected.gather(1, index)
+    start = torch.arange(n_series, device=selected.device)[:, None] * n_positions
+    return index + start, None if equal else selected.gather(1, index)
+
+
+def take(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """What is at these places of (B, N, ...), in the shape of the places and (...)."""
+    return x.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)

@@ -16,6 +16,7 @@ LAYERS = ("last", "all", "ends")
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
 _NOISE = 1e-5  # likewise, of the size of all features, at most 1
 _ROUNDING = 1e-6  # smaller slopes of scaled series, which are of size 1, are none
+_COLUMN_BLOCKS = 32
 
 
 def _is_constant(deviation: np.ndarray, location: np.ndarray) -> np.ndarray:
@@ -264,7 +265,8 @@ class SeriesEncoder(nn.Module):
             on needs one: a step that moves a nearly constant feature would be blown up.
         """
         location = embeddings.mean(0, dtype=np.float64)
-        scale = embeddings.std(0, dtype=np.float64)
+        parts = np.array_split(embeddings, _COLUMN_BLOCKS, axis=1)  # numpy copies what it averages
+        scale = np.concatenate([part.std(0, dtype=np.float64) for part in parts])
         scale[_is_constant(scale, location)] = 1.0
         scale = np.maximum(scale, smallest * np.median(scale))
         self.location.copy_(torch.from_numpy(location))

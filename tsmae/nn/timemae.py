@@ -21,7 +21,7 @@ from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
 from tsmae.nn.embedding import jitter
-from tsmae.nn.masking import draw_mask, n_masked_of, take
+from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.pooling import pool
 from tsmae.nn.readout import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
@@ -171,6 +171,7 @@ class TimeMAE(nn.Module):
             n_masked = n_masked_of(z.shape[1], config.mask_ratio)
             n_visible = z.shape[1] - n_masked
         masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per, n_masked)
+        hidden, present = places_of(masked, n_masked)  # (B, M)
         queries = (self.mask_vector + p).expand_as(z)  # z_mask + p_i
         if not complete:  # lines across gaps must not carry masked values into visible windows
             visible_windows = self.backbone.windows(x, hidden=masked)
@@ -179,27 +180,24 @@ class TimeMAE(nn.Module):
             visible_tokens = tokens
 
         if config.decoupled:
-            visible, seen = take(visible_tokens, valid & ~masked, n_visible)  # (B, V, d)
+            visible, seen = places_of(valid & ~masked, n_visible)  # (B, V)
             seen = never_empty(seen)
-            memory = self.backbone.encoder(visible, seen, noise)[-1]
-            queries, present = take(queries, masked, n_masked)  # (B, M, d)
-            predicted = self.decoupled_encoder(queries, memory, seen, noise)  # ẑ
+            memory = self.backbone.encoder(take(visible_tokens, visible), seen, noise)[-1]
+            predicted = self.decoupled_encoder(take(queries, hidden), memory, seen, noise)  # ẑ
         else:  # the ablation: mask tokens in the encoder, as in BERT
             inputs = torch.where(masked[..., None], queries, visible_tokens)
             outputs = self.backbone.encoder(inputs, never_empty(windows.valid), noise)[-1]
-            predicted, present = take(outputs, masked, n_masked)
+            predicted = take(outputs, hidden)
 
-        def gather(values: torch.Tensor) -> torch.Tensor:
-            """(B, N, ...) -> (P, ...), the P masked sub-series of the batch."""
-            return _rows(take(values, masked, n_masked)[0], present)
-
+        # without padding, the P masked sub-series of the batch
+        real = None if present is None else present.flatten().nonzero().squeeze(1)
+        places = _rows(hidden, real)
         if config.mrr_weight:
             with torch.no_grad():
-                hidden = take(tokens, masked, n_masked)[0]
-                targets = self.target_encoder(hidden, never_empty(present))[-1]  # z̄
-                target = _rows(targets, present)
-        predicted = _rows(predicted, present)
-        x_masked = gather(windows.values)
+                targets = self.target_encoder(take(tokens, hidden), never_empty(present))[-1]  # z̄
+                target = _rows(targets, real)
+        predicted = _rows(predicted, real)
+        x_masked = take(windows.values, places)
 
         mrr = mcc = reconstruction = hit_rate = ndcg = predicted.new_zeros(())
         if len(predicted) == 0:  # series of one window each: nothing to predict
@@ -208,9 +206,9 @@ class TimeMAE(nn.Module):
             if config.mrr_weight:
                 mrr = self._regress(predicted, target)
             if config.mcc_weight:
-                codewords = self.tokenizer.targets(gather(z), x_masked, noise)
+                codewords = self.tokenizer.targets(take(z, places), x_masked, noise)
                 mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
-            observed = None if windows.observed is None else gather(windows.observed)
+            observed = None if windows.observed is None else take(windows.observed, places)
             reconstruction = self._reconstruct(predicted, x_masked, observed)
         loss = config.mrr_weight * mrr + config.mcc_weight * mcc + reconstruction
         return Pretext(
@@ -304,6 +302,6 @@ class TimeMAE(nn.Module):
         return self
 
 
-def _rows(values: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor:
-    """(B, M, ...) -> (P, ...), without the padding."""
-    return values.flatten(0, 1) if present is None else values[present]
+def _rows(values: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    """(B, M, ...) -> (P, ...), those at the places (P,) of a flat (B M), or all."""
+    return values.flatten(0, 1) if real is None else values.flatten(0, 1).index_select(0, real)

@@ -29,5 +29,7 @@ class ProgressBar(Callback):
         self.bar_.set_postfix(shown)
         self.bar_.update()
 
-    def on_train_end(self, net, X=None, y=None, **kwargs):
-        self.bar_.close()
+    def close(self) -> None:
+        """At the end of a fit, or where it failed."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()

@@ -54,6 +54,13 @@ def cpu_by_default() -> Iterator[None]:
             yield
 
 
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    """Numbers are of the types that we chose, whatever the caller's autocast."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether to train in bfloat16; "auto" does where the hardware multiplies it faster."""
     if precision != "auto":

@@ -19,6 +19,7 @@ from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import Batch, PanelDataset, batch_starts
 from tsmae.training.callbacks import ProgressBar, TargetUpdate
+from tsmae.training.device import no_autocast
 from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
 from tsmae.training.randomness import isolated_global_rng, new_generator
 
@@ -127,8 +128,11 @@ def _train(
     steps = [*schedule(lr_schedule, lr, n_epochs * n_batches), *callbacks]
     if held_out is not None:
         never = n_epochs + 1
-        stop = EarlyStopping(patience=patience or never, threshold=0, load_best=True, sink=_silent)
-        steps.append(("tsmae_early_stopping", stop))
+        best = EarlyStopping(patience=never, threshold=0, load_best=True, sink=_silent)
+        steps.insert(0, ("tsmae_best", best))  # a callback that stops the fit comes after it
+        if patience is not None:
+            stop = EarlyStopping(patience=patience, threshold=0, sink=_silent)
+            steps.append(("tsmae_early_stopping", stop))
     if verbose:
         steps.append(("tsmae_progress", ProgressBar(description)))
     net = net_class(
@@ -156,6 +160,8 @@ def _train(
         for _, callback in net.callbacks_ if net.initialized_ else []:
             for name in _LEFT_BEHIND:
                 vars(callback).pop(name, None)
+            if isinstance(callback, ProgressBar):
+                callback.close()
     model.eval()
     last = "train_loss" if held_out is None else "valid_loss"  # of an epoch that was finished
     return [_as_row(epoch) for epoch in net.history if last in epoch]
@@ -216,7 +222,8 @@ def apply(
 
     @torch.inference_mode()
     def run(index: Any) -> np.ndarray:
-        return function(Batch.of(panel[index]).to(device)).cpu().numpy()
+        with no_autocast():
+            return function(Batch.of(panel[index]).to(device)).cpu().numpy()
 
     n_workers = min(len(batches), torch.get_num_threads() if device.type == "cpu" else 1)
     output: np.ndarray | None = None
@@ -277,7 +284,8 @@ def _map_over(n_workers: int) -> Iterator[Callable]:
         except BaseException:  # the system refuses a thread: those started must not wait for it
             ready.abort()
             raise
-        torch.set_num_threads(n_threads)  # a thread's own number is also that of new threads
+        finally:
+            torch.set_num_threads(n_threads)  # a thread's own number is also that of new threads
         yield pool.map
 
 

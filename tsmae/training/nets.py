@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import math
 import warnings
@@ -110,10 +109,8 @@ class PanelNet(NeuralNet):
 
     def _autocast_step(self, batch):
         device = torch.device(self.device)
-        cast: contextlib.AbstractContextManager = contextlib.nullcontext()
-        if self.autocast:  # its cache is shared by all threads, and emptied by any of them
-            cast = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-        with cast:
+        # its cache is shared by all threads, and emptied by any of them
+        with torch.autocast(device.type, torch.bfloat16, self.autocast, cache_enabled=False):
             return self.step(batch.to(device))
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):

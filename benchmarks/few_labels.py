@@ -67,12 +67,13 @@ def report(results: pd.DataFrame, options) -> str:
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
             "stand beside the embedding, all standardised, before its ridge. The probe's penalty "
-            "suits the number of labels; `LogisticRegression()` has scikit-learn's defaults, as in a "
-            "pipeline that nobody tuned. Self-training is `SelfTrainingClassifier(LogisticRegression())` with "
-            "scikit-learn's defaults, which sees all training series, most of them without a "
-            "label; MiniRocket's features are then those of all training series, standardised "
-            "and as long as embeddings. Those rows read out no slopes, cross-correlations and "
-            "winners, and start from random weights on Epilepsy, too.",
+            "suits the number of labels; `LogisticRegression()` has scikit-learn's defaults, as in "
+            "a pipeline that nobody tuned. Self-training is scikit-learn's "
+            "`SelfTrainingClassifier(LogisticRegression())` at its defaults, which sees all "
+            "training series, most of them without a label; MiniRocket's features are then those "
+            "of all training series, standardised and as long as embeddings. Those rows read out "
+            "no slopes, cross-correlations and winners, and start from random weights on Epilepsy, "
+            "too.",
             markdown(summary(results, ["dataset", "method"], "labels")),
             "Macro F1 in %:",
             markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),

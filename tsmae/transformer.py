@@ -121,9 +121,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Where they would make over 10 000 steps, from 85 000 series on, or fewer
         of so many points that batches are small, it takes as many as come nearest to that, at
-        least one: more than ten times the steps of any panel measured. 0 leaves the encoder as
-        it starts; with ``init="random"`` that is the random encoder (FineZero), the baseline
-        that all pre-training has to beat.
+        least one; the largest panel measured takes a ninth of it. 0 leaves the encoder as it
+        starts; with ``init="random"`` that is the random encoder (FineZero), the baseline that
+        all pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
         those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of

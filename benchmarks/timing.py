@@ -98,7 +98,8 @@ def report(results: pd.DataFrame, options) -> str:
         f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes. From 2000 "
         "series on, pre-training predicts codewords instead of telling series apart, in less time: "
         "its exponent in n mixes the two. An epoch is what a fit of one takes beyond a fit of "
-        "none, which embeds the series to standardise and, in fine-tuning, to fit the heads."
+        "none, which embeds the series to standardise and, in fine-tuning, to fit the heads: "
+        "where it is short beside that, it scatters."
     )
     done = results[results["status"] == "ok"]
     if len(done):

@@ -79,9 +79,14 @@ def critical_difference(n_methods: int, n_datasets: int, alpha: float = 0.05) ->
     return quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * n_datasets))
 
 
+def gains(accuracy: pd.DataFrame, method: str, other: str) -> pd.Series:
+    """What a method has more than another on the sets that both ran on; equal hits are a tie."""
+    return (accuracy[method] - accuracy[other]).dropna().round(_DIGITS)
+
+
 def against(accuracy: pd.DataFrame, method: str, other: str) -> dict:
     """Wins, ties and losses of a method against another, and its largest loss."""
-    gain = (accuracy[method] - accuracy[other]).dropna().round(_DIGITS)
+    gain = gains(accuracy, method, other)
     return {
         "method": method,
         "against": other,

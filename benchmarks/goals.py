@@ -113,7 +113,7 @@ def _archive(results: pd.DataFrame) -> list[tuple]:
     if not len(done):
         wins = worst = distance = None
     else:
-        gain = (done["FineLast"] - done["FineZero"]).round(3)
+        gain = archive.gains(done, "FineLast", "FineZero")
         wins, worst = float((gain > 0).sum()), float(-gain.min())
         both = accuracy.reindex(columns=["FineLast", "MiniRocket + ridge"]).dropna()
         distance = float((both["MiniRocket + ridge"] - both["FineLast"]).mean())

@@ -218,9 +218,12 @@ def test__meta_estimators__around_both__learn(panel, kind, around, of_channels):
             meta.fit(panel[0], y)
 
 
-@pytest.mark.parametrize("around", [MultiOutputClassifier, ClassifierChain])
-def test__meta_estimators__several_outputs__as_one_by_one(panel, around):
-    X, y = panel[0][:, 0], panel[1]
+@pytest.mark.parametrize(
+    ("around", "of_channels"), [(MultiOutputClassifier, True), (ClassifierChain, False)]
+)
+def test__meta_estimators__several_outputs__as_one_by_one(panel, around, of_channels):
+    X, y = panel
+    X = X if of_channels else X[:, 0]
     small = TimeMAETransformer.get_test_params()[1]
     transformer = TimeMAETransformer(**small, random_state=0)
     pipeline = make_pipeline(transformer, LogisticRegression())

@@ -348,6 +348,17 @@ def test__epochs_and_cut__reach_the_cells():
             assert cell.settings["transformer"]["max_epochs"] == 3
 
 
+def test__epochs__encoders_that_are_not_trained__stay_so():
+    options = cli.parse(archive.TABLE, ["--epochs", "3", "--datasets", "ECG200"])
+    epochs = {
+        cell.label: cell.settings["transformer"]["max_epochs"]
+        for cell in cli.cells_of(archive.TABLE, options)
+        if cell.label
+    }
+    assert epochs["FineLast, no slopes, start alone"] == 0
+    assert epochs["FineLast, no slopes"] == 3
+
+
 def test__full_budget__is_not_shortened():
     options = cli.parse(main_table.TABLE, [])
     assert (options.seeds, options.results) == ([0, 1, 2], cli.RESULTS)

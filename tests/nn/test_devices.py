@@ -86,8 +86,7 @@ def test__pre_training__waits_for_no_gpu_but_to_count_windows_with_gaps(batch):
 
 
 def test__fine_tuning_and_readout__make_tensors_where_the_batch_is(batch, precision):
-    statistics = [name for name in STATISTICS if name != "none"]
-    encoder = SeriesEncoder(build().backbone, (*statistics, "none"), "ends", (1, 2), 2, (2,))
+    encoder = SeriesEncoder(build().backbone, STATISTICS, "ends", (1, 2), 2, (2,))
     classifier, (x, complete), generator = SeriesClassifier(encoder, 3), batch, new_generator(0)
     classifier.train()
     with torch.device("meta"), precision:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import NO_SLOPES, build, settings
+from benchmarks.protocols import build, settings
 from benchmarks.reports import markdown, spread
 
 _SHAPE = (9, 128)  # channels and points of HAR
@@ -35,12 +35,12 @@ def cells(options) -> list[Cell]:
     quick = options.budget == "quick"
     size = {"steps": 2 if quick else 10, "repeats": 2 if quick else 7, "threads": options.threads}
     timed = [
-        Cell("synthetic", method, seed, {**settings(preset, **NO_SLOPES), **size}, preset)
+        Cell("synthetic", method, seed, {**settings(preset), **size}, preset)
         for preset in ("paper", "defaults")
         for method in ("step", "transform", "profile")
         for seed in (options.seeds if method != "profile" else options.seeds[:1])
     ]
-    imported = {**settings(**NO_SLOPES), **size}
+    imported = {**settings(), **size}
     return timed + [Cell("none", "import", seed, imported) for seed in options.seeds]
 
 
@@ -271,7 +271,7 @@ def report(results: pd.DataFrame, options) -> str:
         "and data included; `transform` the whole call from numpy array to DataFrame, on "
         f"{_BATCH} × steps series. `products alone` is the time of the very same matrix products "
         "(linear layers, attention, convolutions, forward and backward), each measured alone in "
-        "the same process; best of several repeats on both sides. The defaults read no slopes out.",
+        "the same process; best of several repeats on both sides.",
         markdown(pd.DataFrame(rows)),
     ]
     imports = done[done["method"] == "import"]

@@ -35,6 +35,7 @@ _AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 # what skorch's callbacks keep of a fit, on objects that are parameters: the optimiser, the weights
 _LEFT_BEHIND = ("lr_scheduler_", "best_model_weights_")
 _WORKER = "tsmae-embedding"  # name of the threads
+_LARGEST_OF_HEAP = 2**25 - 2**16  # bytes; glibc takes larger blocks from the system each time
 
 
 def batch_size_of(batch_size: int | str, panel: Panel, smallest: int, largest: int) -> int:
@@ -153,6 +154,7 @@ def _train(
     )
     # our own modules do not touch torch's global generator; these can draw from no other
     foreign = compile or any(isinstance(part, ForeignEncoder) for part in model.modules())
+    _keep_freed_memory()
     try:
         with isolated_global_rng(seed, device) if foreign else contextlib.nullcontext():
             net.fit(dataset)
@@ -219,6 +221,7 @@ def apply(
         If the output for a series is not finite.
     """
     n, batches = len(panel), _batches_by_length(panel, device)
+    _keep_freed_memory()
 
     @torch.inference_mode()
     def run(index: Any) -> np.ndarray:
@@ -269,6 +272,15 @@ def _not_finite_because(values: np.ndarray) -> str:
         f"Its values, up to {np.nanmax(np.abs(values)):.3g} in magnitude, are too far from those "
         "in fit, or training diverged, which a smaller `lr` prevents."
     )
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep some 64 MB of what a batch frees: the next would fault in every page anew.
+
+    It raises its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) to the largest block
+    that was freed and twice that; this one is never written to. Elsewhere nothing happens.
+    """
+    torch.empty(_LARGEST_OF_HEAP, dtype=torch.uint8, device="cpu")
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
 import math
 import os
 import pickle
+import platform
 import random
 import signal
+import subprocess
+import sys
 import time
 import warnings
 
@@ -843,3 +846,25 @@ def test__batches__on_a_device__smaller_the_more_channels():
         batches = loops._batches_by_length(panel, torch.device("meta"))
         sizes.append(batches[0].stop)
     assert sizes == [128, 128, 32]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its allocator")
+def test__transform__keeps_the_memory_of_its_batches():
+    """In a fresh process, since a block that anything else freed has the same effect."""
+    script = """
+import resource, numpy as np, torch
+from tsmae import TimeMAETransformer, presets
+torch.set_num_threads(1)
+X = np.zeros((1024, 9, 128), np.float32)
+transformer = TimeMAETransformer(**{**presets.PAPER, "max_epochs": 0}).fit(X[:2])
+faults = []
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    transformer.transform(X)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 3000

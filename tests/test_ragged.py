@@ -67,8 +67,8 @@ def test__transform__alone_or_padded__same_embedding(which, scaling, layers):
     # all statistics at once: their embeddings stand side by side
     settings = {"scaling": scaling, "pooling_layers": layers, "pooling": STATISTICS}
     estimator = transformer(which, **settings).fit(SERIES)
-    # dividing by a series' own deviation magnifies rounding, a little
-    tolerance = 2e-5 if scaling == "instance" else 1e-5
+    # dividing by a series' own deviation magnifies rounding, with AVX-512 on AMD the most
+    tolerance = 5e-5 if scaling == "instance" else 1e-5
     assert_padding_is_nothing(lambda X: embed(estimator, X), tolerance)
 
 

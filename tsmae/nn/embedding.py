@@ -223,4 +223,5 @@ class Positions(nn.Module):
         place = (place * stretch).clamp_max(n_known - 1)  # (B, N)
         lower = place.floor().long()
         upper = (lower + 1).clamp_max(n_known - 1)
-        return torch.lerp(self.table[lower], self.table[upper], (place - lower)[..., None])
+        share = (place - lower).to(self.table.dtype)[..., None]
+        return torch.lerp(self.table[lower], self.table[upper], share)

@@ -275,12 +275,12 @@ def _not_finite_because(values: np.ndarray) -> str:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep some 64 MB of what a batch frees: the next would fault in every page anew.
+    """Let glibc keep up to 64 MB a thread of what a batch frees, which the next faults in again.
 
-    It raises its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) to the largest block
-    that was freed and twice that; this one is never written to. Elsewhere nothing happens.
+    Its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) rise to the largest block that
+    was freed and twice that; this one is never written to. Elsewhere nothing happens.
     """
-    torch.empty(_LARGEST_OF_HEAP, dtype=torch.uint8, device="cpu")
+    torch.UntypedStorage(_LARGEST_OF_HEAP, device="cpu")
 
 
 @contextlib.contextmanager

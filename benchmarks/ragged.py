@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES
-from benchmarks.protocols import NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
@@ -23,9 +23,7 @@ _SETTINGS = {
 _EPOCHS = 10
 # series, at most; the encoder tells those of small panels apart and predicts codewords of large
 _CUT = 1500
-_CUTS: dict[str, dict[int | None, dict]] = {
-    "HAR": {_CUT: {}, 3000: NARROWER, None: NARROWER},  # the latter not run since there are slopes
-}
+_CUTS: dict[str, tuple[int | None, ...]] = {"HAR": (_CUT, 3000, None)}
 
 
 def cells(options) -> list[Cell]:
@@ -36,8 +34,8 @@ def cells(options) -> list[Cell]:
             if dataset in RAGGED
             else [
                 variant
-                for cut, transformer in _CUTS.get(dataset, {_CUT: {}}).items()
-                for variant in _with_gaps(settings(**transformer), cut)
+                for cut in _CUTS.get(dataset, (_CUT,))
+                for variant in _with_gaps(settings(), cut)
             ]
         )
         wanted += [
@@ -120,8 +118,8 @@ def report(results: pd.DataFrame, options) -> str:
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
         f"and test series alike. Pre-training takes {options.epochs} epochs here. Panels are cut "
         f"to {_CUT} series, whose random crops are told apart; HAR also to 3000, and not at all: "
-        "there codewords are predicted, and the readout has no slopes, cross-correlations and "
-        "winners. JapaneseVowels has windows of 4 points; all else is as by default.",
+        "there codewords are predicted. JapaneseVowels has windows of 4 points; all else is as by "
+        "default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),

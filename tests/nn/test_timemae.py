@@ -309,6 +309,14 @@ def test__codewords__in_eval__deterministic_argmax(model, x):
         assert torch.equal(model.tokenizer.targets(z, windows.values, None).argmax(-1), ids)
 
 
+def test__random_projection__training_in_bfloat16__same_codewords():
+    model = build(**RECIPE)
+    windows = torch.randn(4, 500, 3, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        words = model.tokenizer.targets(None, windows, None)
+    assert torch.equal(words, model.tokenizer.codewords(None, windows))
+
+
 def test__random_projection__level_of_a_window__does_not_matter(x):
     model = build(**RECIPE, scaling=None)
     level = torch.randn(6, 3, 1) * 50

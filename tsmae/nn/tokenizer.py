@@ -91,7 +91,8 @@ class RandomProjectionTokenizer(nn.Module):
         """Ids (..., G), int64, of windows (..., C, δ)."""
         if windows.shape[-1] > 1:
             windows = windows - windows.mean(-1, keepdim=True)
-        relevance = F.linear(windows.flatten(-2), self.directions)
+        with torch.autocast(windows.device.type, enabled=False):  # bfloat16 would move near ties
+            relevance = F.linear(windows.flatten(-2), self.directions)
         return relevance.unflatten(-1, self.shape).argmax(-1)
 
     def targets(

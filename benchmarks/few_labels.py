@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import FLAT, NARROWER, settings
+from benchmarks.protocols import NARROWER, settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -35,20 +35,16 @@ def cells(options) -> list[Cell]:
         Cell(dataset, method, seed, {**chosen, "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
         for method in METHODS + SELF_TRAINED
-        for chosen in [settings(**_older(dataset, method))]
+        for chosen in [settings(**_older(method))]
         for fraction in FRACTIONS
         for seed in options.seeds
         if fraction < 1 or method in METHODS
     ]
 
 
-def _older(dataset: str, method: str) -> dict:
+def _older(method: str) -> dict:
     """The encoder of cells that were not run since there are slopes."""
-    if method.endswith("self-training"):
-        return NARROWER
-    if method.endswith("with MiniRocket") and dataset == "Epilepsy":
-        return FLAT
-    return {}
+    return NARROWER if method.endswith("self-training") else {}
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -61,9 +57,8 @@ def report(results: pd.DataFrame, options) -> str:
         [
             "Accuracy in % by share of labels. Each seed draws its own labels, stratified and "
             "at least one of each class; every method gets the same draw. FineLast and FineAll "
-            "are pre-trained on all training series without labels, at the library's defaults; on "
-            "Epilepsy what stands beside MiniRocket starts from random weights and reads no "
-            "slopes out. FineAll trains all weights also below 400 labels, where the default "
+            "are pre-trained on all training series without labels, at the library's defaults. "
+            "FineAll trains all weights also below 400 labels, where the default "
             "trains the head alone; FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
             "stand beside the embedding, all standardised, before its ridge. The probe's penalty "
@@ -72,8 +67,7 @@ def report(results: pd.DataFrame, options) -> str:
             "`SelfTrainingClassifier(LogisticRegression())` at its defaults, which sees all "
             "training series, most of them without a label; MiniRocket's features are then those "
             "of all training series, standardised and as long as embeddings. Those rows read out "
-            "no slopes, cross-correlations and winners, and start from random weights on Epilepsy, "
-            "too.",
+            "no slopes, cross-correlations and winners, and start from random weights on Epilepsy.",
             markdown(summary(results, ["dataset", "method"], "labels")),
             "Macro F1 in %:",
             markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),

@@ -6,17 +6,16 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import NARROWER, Clock, dataset_of, encoder, fit_probe, settings
+from benchmarks.protocols import Clock, dataset_of, encoder, fit_probe, settings
 from benchmarks.reports import markdown, spread
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the data set's length, in fit and in predict
 _FITTED = (1 / 4, 1 / 2, 1.0)  # up to four times as long in predict as in fit
-_SETTINGS = settings(**NARROWER)  # not run since there are slopes
 
 
 def cells(options) -> list[Cell]:
     return [
-        Cell(dataset, method, seed, {**_SETTINGS, "fitted": share}, f"{share:.0%} in fit")
+        Cell(dataset, method, seed, {**settings(), "fitted": share}, f"{share:.0%} in fit")
         for dataset in options.datasets
         for share in _FITTED
         for method in ("FineZero", "FineLast")
@@ -62,9 +61,8 @@ def report(results: pd.DataFrame, options) -> str:
         [
             "Accuracy in % of a linear probe that was fitted on series of one length, on series "
             "cut to another; the encoder was pre-trained on series of the length in "
-            "fit, or not at all (FineZero), at the library's defaults but for a readout without "
-            "slopes, cross-correlations and winners. Longer series stretch the learned positions "
-            "over their length.",
+            "fit, or not at all (FineZero), at the library's defaults. Longer series stretch the "
+            "learned positions over their length.",
             markdown(pd.DataFrame(rows)),
         ]
     )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from _panels import classifier, containers, embed, transformer
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from scipy import sparse
 from sklearn.base import clone
@@ -555,6 +556,28 @@ def test__fit_again__bad_parameter__first_fit_is_forgotten(build):
     assert_like_new(estimator)
 
 
+@pytest.mark.parametrize(
+    ("build", "wrong"),
+    [
+        (transformer, {"bogus": 1}),
+        (transformer, {"lr__bogus": 1}),
+        (classifier, {"bogus": 1}),
+        (classifier, {"transformer__bogus": 1}),
+        (classifier, {"transformer": None, "transformer__bogus": 1}),
+        (classifier, {"transformer": transformer(), "transformer__bogus": 1}),
+        (classifier, {"transformer": 3, "transformer__lr": 1.0}),
+        (classifier, {"dropout": 0.5, "bogus": 1}),
+    ],
+)
+def test__set_params__unknown_name__nothing_is_set(build, wrong):
+    estimator = build().fit(X, Y)
+    before = estimator.get_params()
+    with pytest.raises(ValueError, match=r"Invalid parameter .*(bogus|lr)"):
+        estimator.set_params(device="meta", **wrong)
+    assert estimator.is_fitted
+    assert estimator.get_params() == before
+
+
 @pytest.mark.parametrize("fine_tune", ["transformer", "all", "random"])
 def test__fit__failure_in_training__nothing_half_fitted(fine_tune):
     if fine_tune == "transformer":
@@ -614,6 +637,19 @@ def test__save__parameter_with_code__names_it_and_writes_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("build", [transformer, classifier])
+def test__save__fitted_with_an_encoder__says_to_pickle_whatever_the_parameter_is_now(
+    build, tmp_path
+):
+    estimator = build(encoder=lambda d_model: torch.nn.Identity()).fit(X, Y)
+    for given in vars(estimator).get("transformer"), vars(estimator).get("transformer_"), estimator:
+        if given is not None:
+            given.encoder = None
+    with pytest.raises(TypeError, match=r"encoder is a Identity of your own. Use pickle"):
+        estimator.save(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
 def rewritten(source, target, change):
     """Copy a saved estimator, `change` mapping the bytes of each file in it, None dropping it."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -656,9 +692,30 @@ DAMAGE = {
     "weights of none": lambda saved, path: rewritten(
         saved, path, lambda name, content: save_tensors({}) if "weights" in name else content
     ),
+    "weights of another shape": lambda saved, path: rewritten(
+        saved,
+        path,
+        lambda name, content: reshaped(content) if "weights" in name else content,
+    ),
+    "a weight too many": lambda saved, path: rewritten(
+        saved,
+        path,
+        lambda name, content: (
+            save_tensors({**load_tensors(content), "model_.more": torch.zeros(1)})
+            if "weights" in name
+            else content
+        ),
+    ),
     "encrypted": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 6, 1)),
     "version of zip": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 4, 128)),
 }
+
+
+def reshaped(content):
+    """Weights that could be broadcast to what they replace."""
+    weights = load_tensors(content)
+    name = "series_encoder_.scale"
+    return save_tensors({**weights, name: weights[name][:1].clone()})
 
 
 def flipped(archive, offset, bits):

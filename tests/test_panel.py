@@ -4,10 +4,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from _panels import pad, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae.panel import Panel, channel_statistics, median_own_deviation
+from tsmae.training.loops import apply
 
 SERIES, _ = ragged()
 LENGTHS = [s.shape[1] for s in SERIES]
@@ -104,3 +106,19 @@ def test__median_own_deviation__of_series_that_vary_observed_points_only():
     X[4, 1] = np.nan
     found = median_own_deviation(Panel.from_array(X))
     assert_allclose(found, [np.median([1.0, 10.0]), 0.0], rtol=1e-6)
+
+
+def test__part__of_all_in_order__no_copy():
+    panel = Panel.from_array(np.arange(12.0).reshape(4, 1, 3))
+    assert panel.part(np.arange(4)) is panel
+    for positions in (np.array([1, 0, 2, 3]), np.array([0, 1, 2]), np.array([2])):
+        assert_array_equal(panel.part(positions).values, panel[positions].values)
+
+
+def test__apply__output_is_checked_without_a_copy():
+    panel, width = Panel.from_array(np.zeros((2000, 1, 8))), 2000
+    tracemalloc.start()
+    output = apply(lambda batch: torch.zeros(len(batch), width), panel, torch.device("cpu"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * output.nbytes

@@ -19,7 +19,6 @@ from sklearn.utils import Tags, TransformerTags
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from tsmae._parameters import check_callbacks, readout_of
-from tsmae.panel import Panel
 from tsmae.training.device import cpu_by_default, no_autocast
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
@@ -59,14 +58,19 @@ class Bridge:
         Raises
         ------
         ValueError
-            If there is no parameter of a name.
+            If there is no parameter of a name; before any is set.
         """
-        names = self.get_param_names()
-        for name in params:
-            part, nested, _ = name.partition("__")
-            if nested and part not in names:  # what is not nested sktime checks
+        known = set(self.get_params())
+        for part, value in params.items():  # one that is replaced has other parameters
+            known = {name for name in known if not name.startswith(f"{part}__")}
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                known |= {f"{part}__{name}" for name in value.get_params()}
+        for name in params:  # sktime would look only after it has set the others
+            in_parts = sum(full.endswith(f"__{name}") for full in known)
+            if name not in known and in_parts != 1:
                 raise ValueError(
-                    f"Invalid parameter {name!r} for {type(self).__name__}; there are {names}."
+                    f"Invalid parameter {name!r} for {type(self).__name__}; there are "
+                    f"{self.get_param_names()}."
                 )
         return super().set_params(**params)
 
@@ -149,7 +153,8 @@ class Bridge:
     def _remember_input(self, read: NamedPanel) -> None:
         """Set the fitted attributes that describe the input."""
         self.n_channels_in_ = read.values.shape[1]
-        self.series_length_ = Panel.from_array(read.values).n_points
+        some = ~np.isnan(read.values).all((0, 1))  # (T,)
+        self.series_length_ = int(np.flatnonzero(some)[-1]) + 1
         if read.n_features is not None:
             self.n_features_in_ = read.n_features
         if read.channels is not None:
@@ -314,6 +319,8 @@ def _check_columns(X: pd.DataFrame, name: str) -> None:
 
 def _check_time(index: pd.Index, name: str) -> None:
     """Whether rows of a single series stand in the order of time."""
+    if isinstance(index, pd.RangeIndex) and index.step > 0:  # for speed
+        return
     _check_text(index, name)
     if not (index.is_unique and index.is_monotonic_increasing):
         raise ValueError(
@@ -340,8 +347,15 @@ def _check_text(time: pd.Index, name: str) -> None:
         )
 
 
+def _is_plain(dtype: Any) -> bool:
+    """Whether it is numpy's, of real numbers, and so needs no conversion."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+
+
 def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
-    """The frame with float columns; missing values of any kind become NaN."""
+    """The frame with numeric columns; missing values of any kind become NaN."""
+    if all(_is_plain(dtype) for dtype in X.dtypes):
+        return X
     columns = {}
     for i, (column, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
         numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
@@ -407,7 +421,9 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
         for cell in row:
             if isinstance(cell, pd.Series):
                 _check_time(cell.index, f"a cell in {name}")
-                cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").to_numpy()[:, 0]
+                if not _is_plain(cell.dtype):
+                    cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").iloc[:, 0]
+                cell = cell.to_numpy()
             cells.append(_to_float32(cell, name))
         rows.append(_stack([cell[None] for cell in cells])[:, 0])
     return NamedPanel(_stack(rows), X.index, _names(X.columns))

@@ -186,7 +186,6 @@ class TimeMAEClassifier(
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": [str, Interval(Real, None, None, closed="neither"), None],  # no NaN
         "self_training": [Interval(Real, 0, 1, closed="neither"), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "average_probe": ["boolean"],
         "jitter": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         **READOUT,
@@ -303,7 +302,8 @@ class TimeMAEClassifier(
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or y is not what it must be; before anything is trained.
+            If a parameter, X or y is not what it must be, before anything is trained; or if the
+            loss becomes infinite or NaN.
         """
         with self._fresh_fit():
             self._check_parameters()
@@ -315,9 +315,10 @@ class TimeMAEClassifier(
             outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
             for labels in outputs:
                 self._class_weights(labels[self._labeled(labels)])
+            target = outputs[0]
             if _has_several_outputs(y):  # sktime fits a classifier for each, its index as time
-                labels = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else y
-            super().fit(read.values, labels)
+                target = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else y
+            super().fit(read.values, target)
             self._remember_input(read)
         return self
 
@@ -468,7 +469,7 @@ class TimeMAEClassifier(
                 unlabeled = unlabeled[sample[:_SELF_TRAINED_ON].numpy()]
             train, targets = self._self_train(panel, train, targets, unlabeled, weights, seed)
         self.n_self_trained_ = len(train) - n_given
-        train_panel = panel[train]
+        train_panel = panel.part(train)
         probed = _sample_of_all_classes(targets, seed)
 
         self._build_modules()
@@ -476,7 +477,7 @@ class TimeMAEClassifier(
         for module in (getattr(self, name) for name in self._modules):
             module.to(self.device_)
             self._standardize(module, panel, seed)
-            self._fit_head(module, train_panel[probed], targets[probed], weights)
+            self._fit_head(module, train_panel.part(probed), targets[probed], weights)
         self.history_ = []
         if self.fine_tune_ != "head" and self.max_epochs:
             self.history_ = fine_tune(

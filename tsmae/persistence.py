@@ -31,6 +31,7 @@ from torch import nn
 
 from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
+from tsmae.nn.blocks import ForeignEncoder
 from tsmae.training.device import available_devices, cpu_by_default, resolve_device
 from tsmae.training.randomness import isolated_global_rng
 
@@ -132,9 +133,9 @@ class SavedAsTensors:
         Raises
         ------
         TypeError
-            If a parameter holds code or an object that JSON cannot express (an `encoder`,
-            `callbacks`, a random generator): pickle such an estimator, or unset the parameter.
-            If it was fitted on several outputs: pickle it.
+            If a parameter holds code or an object that JSON cannot express (`callbacks`, a random
+            generator): pickle such an estimator, or unset the parameter. If it was fitted with an
+            `encoder` or on several outputs: pickle it.
         """
         if path is None:
             return super().save(None, serialization_format)
@@ -224,6 +225,10 @@ def _tensors(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     """All weights of modules by name, shared ones once."""
     container = nn.ModuleDict(modules)
     return {**dict(container.named_parameters()), **dict(container.named_buffers())}
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> set[tuple]:
+    return {(name, *tensor.shape) for name, tensor in tensors.items()}
 
 
 class _Slot:
@@ -319,6 +324,14 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
             f"A {type(estimator).__name__} of several outputs, one estimator for each, cannot be "
             "saved without executable code. Use pickle or joblib."
         )
+    trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._modules)
+    modules = _modules_of(estimator) if trained else {}
+    for part in nn.ModuleDict(modules).modules():
+        if isinstance(part, ForeignEncoder):
+            raise TypeError(
+                f"{type(estimator).__name__} cannot be saved without executable code: its encoder "
+                f"is a {type(part.module).__name__} of your own. Use pickle or joblib."
+            )
     seen: dict[int, str] = {}  # estimators that are a parameter and a fitted attribute
     params = estimator.get_params(deep=False)
     fitted = {
@@ -326,10 +339,8 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         for name, value in vars(estimator).items()
         if name.endswith("_") and not name.startswith("_") and name not in estimator._modules
     }
-    trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._modules)
-    if trained:
-        for name, tensor in _tensors(_modules_of(estimator)).items():
-            weights[prefix + name] = tensor.detach().cpu().contiguous()
+    for name, tensor in _tensors(modules).items():
+        weights[prefix + name] = tensor.detach().cpu().contiguous()
     return {
         "class": type(estimator).__name__,
         "params": {name: encode(value, name) for name, value in params.items()},
@@ -385,9 +396,19 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     if description["trained"]:
         with isolated_global_rng(0, torch.device("cpu")):  # the weights drawn are replaced
             estimator._build_modules()
+        prefix, inner = description["prefix"], tuple(restored)
+        stored = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in weights.items()
+            if name.startswith(prefix) and not name.startswith(inner)
+        }
+        tensors = _tensors(_modules_of(estimator))
+        differing = _shapes(tensors) ^ _shapes(stored)
+        if differing:
+            raise ValueError(f"its weights do not suit its parameters, as {min(differing)} shows.")
         with torch.no_grad():
-            for name, tensor in _tensors(_modules_of(estimator)).items():
-                tensor.copy_(weights[description["prefix"] + name])
+            for name, tensor in tensors.items():
+                tensor.copy_(stored[name])
         estimator._to_device(estimator.device_)
     return estimator
 

@@ -245,7 +245,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``,
         ``hit_rate`` (share of hidden windows whose codeword ranked first), ``ndcg`` (at 10),
         ``distinct_codewords`` and ``perplexity`` of the codebooks' use, ``duration`` in
-        seconds; with `validation_fraction` also ``valid_loss`` and so on.
+        seconds. ``reconstruction`` is weighted (`reconstruction_weight`, `spectral_weight`), the
+        other parts of the loss are not. With `validation_fraction` also ``valid_loss`` and so on.
     n_epochs_ : int
     n_channels_in_ : int
     series_length_ : int
@@ -433,7 +434,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not what it must be; before anything is trained.
+            If a parameter or X is not what it must be, before anything is trained; or if the
+            loss becomes infinite or NaN.
         """
         with self._fresh_fit():
             self._check_parameters()

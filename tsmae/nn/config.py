@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TimeMAEConfig:
-    """Everything needed to build a :class:`~tsmae.nn.TimeMAE`; see its parameters there.
+    """Everything needed to build a :class:`~tsmae.nn.TimeMAE`.
 
     The fields carry the names and the meaning of the parameters of
-    :class:`tsmae.TimeMAETransformer`; ``n_channels`` and ``n_positions`` come from the
-    panel seen in ``fit``.
+    :class:`tsmae.TimeMAETransformer`, which sets each; ``n_channels`` and ``n_positions`` come
+    from the panel seen in ``fit``. The defaults, near the paper's, are for modules built alone.
     """
 
     n_channels: int

@@ -27,7 +27,7 @@ class Windows(NamedTuple):
 
     values : (B, N, C, δ), scaled; gaps are bridged linearly, see :func:`bridge_gaps`.
     observed : (B, N, C, δ) bool, None where everything was.
-    valid : (B, N) bool, whether anything in the window was observed, None where all are.
+    valid : (B, N) bool, whether the window counts, see :func:`without_lone_tail`; None if all do.
     """
 
     values: torch.Tensor

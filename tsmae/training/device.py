@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -57,7 +57,9 @@ def cpu_by_default() -> Iterator[None]:
 @contextmanager
 def no_autocast() -> Iterator[None]:
     """Numbers are of the types that we chose, whatever the caller's autocast."""
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+    with ExitStack() as off:
+        for kind in ("cpu", "cuda", "mps"):
+            off.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 

@@ -230,13 +230,14 @@ def apply(
 
     n_workers = min(len(batches), torch.get_num_threads() if device.type == "cpu" else 1)
     output: np.ndarray | None = None
+    finite = np.empty(n, bool)
     with _map_over(n_workers) as map_:
         for index, result in zip(batches, map_(run, batches), strict=True):
             if output is None:
                 output = np.empty((n, *result.shape[1:]), result.dtype)
             output[index] = result
+            finite[index] = np.isfinite(result).reshape(len(result), -1).all(1)
     assert output is not None
-    finite = np.isfinite(output).reshape(n, -1).all(1)
     if not finite.all():
         first = int(finite.argmin())
         raise ValueError(

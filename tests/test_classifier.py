@@ -264,7 +264,9 @@ def test__unlabeled__all_or_one_class_left(panel, small):
         build(small, unlabeled=-1).fit(X, np.full(24, -1))
     one = np.full(24, -1)
     one[:5] = 3
-    assert set(build(small, unlabeled=-1).fit(X, one).predict(X)) == {3}
+    with pytest.warns(UserWarning, match="only class in y beside unlabeled=-1 is 3"):
+        classifier = build(small, unlabeled=-1).fit(X, one)
+    assert set(classifier.predict(X)) == {3}
 
 
 @pytest.mark.filterwarnings("ignore:only single label")
@@ -641,7 +643,7 @@ def test__labels_named_as_the_series_in_another_order__refused(panel, small):
     frame = pd.DataFrame(np.moveaxis(X, 1, 2).reshape(-1, 3), index=index)
     labels = pd.Series(y, index=names)
     classifier = build(small, max_epochs=1).fit(frame, labels)
-    for call in (classifier.score, classifier.fit):
+    for call in (classifier.score, classifier.fit, classifier.transformer.fit):
         with pytest.raises(ValueError, match="y has the names of the series in X in another order"):
             call(frame, labels.sort_index())
     classifier.fit(frame, labels.sort_index().to_numpy())  # by position

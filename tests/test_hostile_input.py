@@ -178,10 +178,16 @@ BAD_PANELS = {
         "row 1 of the nested DataFrame X",
     ),
     "nested, None": Bad(
-        pd.DataFrame({"a": [pd.Series([1.0, 2.0]), None]}), TypeError, "row 1 .*each cell must be"
+        pd.DataFrame({"a": [pd.Series([1.0, 2.0]), None]}), TypeError, "row 1 .*each must be"
     ),
     "nested, text": Bad(
         pd.DataFrame({"a": [pd.Series([1.0]), pd.Series(["x"])]}), TypeError, "row 1 of the nested"
+    ),
+    "nested, lists": Bad(
+        pd.DataFrame({"a": X[:, 0].tolist()}), TypeError, "row 0 .*a list; each must be a 1D"
+    ),
+    "nested, no first cell": Bad(
+        pd.DataFrame({"a": [None, *X[1:, 0]]}), TypeError, "row 0 .*a NoneType; each must be a 1D"
     ),
     "nested, 2D": Bad(pd.DataFrame({"a": [X[0], X[1]]}), TypeError, "row 0 .*no 1D series"),
     "nested, empty cells": Bad(
@@ -190,7 +196,9 @@ BAD_PANELS = {
         "position 1",
     ),
     "nested, unsorted": Bad(
-        pd.DataFrame({"a": [pd.Series([1.0, 2.0], index=[1, 0])]}), ValueError, "row 0.*increasing"
+        pd.DataFrame({"a": [pd.Series([1.0, 2.0], index=[1, 0])]}),
+        ValueError,
+        "row 0.*increasing.*first.$",
     ),
 }
 
@@ -537,6 +545,12 @@ def assert_like_new(estimator):
         if hasattr(estimator, method):
             with pytest.raises(NotFittedError):
                 getattr(estimator, method)(X)
+
+
+def test__transform__flat_frame_after_an_array__says_to_pass_numbers(fitted):
+    univariate = transformer().fit(X[:, 0])
+    with pytest.raises(ValueError, match=r"20 channels, .* on 1 channels\. .*X\.to_numpy\(\)"):
+        univariate.transform(pd.DataFrame(X[:, 0]))
 
 
 @pytest.mark.parametrize("build", [transformer, classifier])

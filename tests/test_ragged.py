@@ -76,6 +76,16 @@ def test__transform__alone_or_padded__same_embedding(which, scaling, layers):
     assert_padding_is_nothing(lambda X: encode(exact, X), 1e-9)
 
 
+def test__transform__small_shapes_on_large_levels__alone_as_in_a_batch():
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(7e4, 1e5, len(SERIES))  # as air pressure in Pa at different altitudes
+    series = [s + level for s, level in zip(SERIES, levels, strict=True)]
+    estimator = transformer(1, scaling="auto").fit(series)
+    assert estimator.config_.scaling == "instance"
+    alone = np.concatenate([embed(estimator, [s]) for s in series])
+    assert_allclose(alone, embed(estimator, series), atol=1e-5)
+
+
 @torch.inference_mode()
 def encode(encoder, X):
     series = torch.from_numpy(pad(X, max(s.shape[1] for s in X)))

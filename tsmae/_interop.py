@@ -139,9 +139,11 @@ class Bridge:
         """Whether a panel has the channels of the panel in ``fit``."""
         n_channels = read.values.shape[1]
         if n_channels != self.n_channels_in_:
+            flat = read.channels is not None and len(read.values) == 1
+            hint = " If the rows of a flat DataFrame are series, pass X.to_numpy()." if flat else ""
             raise ValueError(
                 f"X has {n_channels} channels, but {type(self).__name__} was fitted on "
-                f"{self.n_channels_in_} channels."
+                f"{self.n_channels_in_} channels.{hint}"
             )
         fitted = getattr(self, "channel_names_in_", None)
         if fitted is not None and read.channels is not None and list(fitted) != read.channels:
@@ -300,7 +302,10 @@ def _read_frame(X: pd.DataFrame) -> NamedPanel:
 
 
 def _is_nested(X: pd.DataFrame) -> bool:
-    return any(isinstance(cell, (pd.Series, np.ndarray)) for cell in X.iloc[0])
+    """Whether cells are series; lists are none, but meant as such."""
+    series = (pd.Series, np.ndarray, list)
+    objects = [X.iloc[:, i] for i, dtype in enumerate(X.dtypes) if dtype.kind == "O"]
+    return any(isinstance(cell, series) for column in objects for cell in column)
 
 
 def _is_flat(X: Any) -> bool:
@@ -323,10 +328,11 @@ def _check_time(index: pd.Index, name: str) -> None:
         return
     _check_text(index, name)
     if not (index.is_unique and index.is_monotonic_increasing):
+        flat = "; if the rows are series and not time points, pass X.to_numpy()"
+        hint = flat if name == "X" else ""
         raise ValueError(
             f"The time index of {name} must be increasing without duplicates; it starts with "
-            f"{index[:4].tolist()}. Call sort_index() first; if the rows are series and not "
-            "time points, pass X.to_numpy()."
+            f"{index[:4].tolist()}. Call sort_index() first{hint}."
         )
 
 
@@ -415,8 +421,12 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
     rows = []
     for position, (_, row) in enumerate(X.iterrows()):
         name = f"row {position} of the nested DataFrame X"
-        if not all(isinstance(cell, (pd.Series, np.ndarray)) and cell.ndim == 1 for cell in row):
-            raise TypeError(f"{name} has a cell that is no 1D series; each cell must be one.")
+        for cell in row:
+            if not (isinstance(cell, (pd.Series, np.ndarray)) and cell.ndim == 1):
+                raise TypeError(
+                    f"{name} has a cell that is no 1D series but a {type(cell).__name__}; each "
+                    "must be a 1D pandas Series or numpy array, of NaN where nothing was observed."
+                )
         cells = []
         for cell in row:
             if isinstance(cell, pd.Series):
@@ -476,7 +486,7 @@ def _read_list(X: Sequence) -> NamedPanel:
         if len(item) != len(items[0]):
             raise ValueError(
                 f"X[{position}] has {len(item)} channels, but X[0] has {len(items[0])}; all "
-                "series need the same channels."
+                "series need the same channels, and the shape (n_channels, n_points)."
             )
     return NamedPanel(_stack(items), pd.RangeIndex(len(items)), channels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
@@ -34,7 +35,7 @@ TRAINING = {
     "callbacks": [list, tuple, None],
     "compile": ["boolean"],
     "device": [str, torch.device],
-    "random_state": ["random_state", *_integer(0)],  # of any size: see `draw_seed`
+    "random_state": [*_integer(0), np.random.RandomState, None],  # of any size: see `draw_seed`
     "verbose": ["verbose"],
 }
 

@@ -451,8 +451,14 @@ class TimeMAEClassifier(
         if self.fine_tune == "auto":
             self.fine_tune_ = "head" if labeled.sum() < _FEW_LABELS else "all"
         self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
-        if self.n_classes_ == 1:
-            return self  # sktime predicts the only class
+        if self.n_classes_ == 1:  # sktime predicts it, and warns where there is no other in y
+            if not labeled.all():
+                warnings.warn(
+                    f"The only class in y beside unlabeled={self.unlabeled!r} is "
+                    f"{self.classes_[0].item()!r}: nothing is trained, and it is predicted always.",
+                    stacklevel=2,
+                )
+            return self
         weights = self._class_weights(y[labeled])
         targets = np.searchsorted(self.classes_, y[labeled])
         train = np.flatnonzero(labeled)

@@ -55,15 +55,24 @@ class Scaling(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, C, T); NaN stays NaN."""
         if self.mode == "instance":
-            magnitude = x.abs().nan_to_num(0.0).amax(-1, keepdim=True)
-            x = x / torch.where(magnitude > 0, magnitude, 1.0)  # squares must not overflow
+            level = _magnitude(x)
+            # else the rounding of a mean, which depends on padding, would be as large as the shape
+            x = x - level * (x / level).nanmean(-1, keepdim=True)
+            size = _magnitude(x)  # squares must not overflow
+            x = x / size
             centred = x - x.nanmean(-1, keepdim=True)
             deviation = centred.square().nanmean(-1, keepdim=True).sqrt()
             # a constant channel has a deviation of rounding errors, one never seen has NaN
-            return centred / torch.where(deviation > _TINY, deviation, 1.0)
+            return centred / torch.where(deviation > _TINY * (level / size), deviation, torch.inf)
         if self.mode == "channel":
             x = (x - self.location) / self.scale
         return x.masked_fill(x.abs() > _LIMIT, torch.inf)
+
+
+def _magnitude(x: torch.Tensor) -> torch.Tensor:
+    """The largest absolute value of each channel, (B, C, T) -> (B, C, 1); 1 where all are 0."""
+    largest = x.abs().nan_to_num(0.0).amax(-1, keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
 
 
 def jitter(x: torch.Tensor, deviation: float, generator: torch.Generator) -> torch.Tensor:

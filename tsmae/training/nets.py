@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import math
 import warnings
 from collections import defaultdict
@@ -23,7 +24,7 @@ _OF_WINDOWS = ("mrr", "mcc", "reconstruction", "hit_rate", "ndcg")  # means over
 
 
 class _StoppedByCallback(KeyboardInterrupt):
-    """A callback, such as early stopping, ended the fit: skorch's raise KeyboardInterrupt."""
+    """A callback, such as early stopping, ended the fit; no person did."""
 
 
 class PanelNet(NeuralNet):
@@ -67,7 +68,9 @@ class PanelNet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
-            raise _StoppedByCallback from stop
+            if _is_of_a_raise(stop):  # skorch's callbacks stop a fit so
+                raise _StoppedByCallback from stop
+            raise
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         try:
@@ -235,6 +238,16 @@ class FineTuningNet(PanelNet):
         hits = (logits.argmax(1) == batch.y).float().mean()
         items = {"loss": weights.sum().detach(), "accuracy": len(batch)}
         return {"loss": loss, "accuracy": hits, "weights": items}
+
+
+def _is_of_a_raise(error: BaseException) -> bool:
+    """Whether a `raise` statement made the error, and not a signal during other work."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] == "RAISE_VARARGS"
 
 
 def codebook_use(counts: torch.Tensor) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tsmae import TimeMAETransformer, transformer
-from tsmae.nn import TimeMAE
+from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel
 from tsmae.training import augmentation
 from tsmae.training.augmentation import crop_and_stretch
@@ -282,3 +282,8 @@ def test__crop_and_stretch__sparse_series__never_empty():
     views = crop_and_stretch(x, new_generator(0))
     assert not views.isnan().flatten(1).all(1).any()
     assert (views[:, 0].isnan().sum(1) != 28).any()  # most are crops
+
+
+def test__architecture__every_field_comes_from_a_parameter_or_the_panel():
+    fields = set(TimeMAEConfig.__dataclass_fields__) - {"n_channels", "n_positions"}
+    assert fields <= set(TimeMAETransformer.get_param_names())

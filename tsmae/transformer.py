@@ -228,7 +228,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
         is the same for all series is 0, as those of lags longer than all series are: 3 % of the
-        default ones for series of 40 to 65 points, a tenth for 8 to 33, two fifths for 4.
+        default ones for series of 37 to 68 points, a tenth for 8 to 34, two fifths for 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.

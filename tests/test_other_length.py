@@ -52,13 +52,13 @@ def test__positions__longer_series__spread_over_the_table(estimators):
     positions = estimators[0].model_.backbone.positions
     table = positions.table.detach()
     n = len(table)
-    assert_array_equal(positions(1, n - 1, None)[0].detach(), table[:-1])
-    longer = positions(1, 2 * n - 1, None)[0].detach()
+    assert_array_equal(positions(n - 1, None)[0].detach(), table[:-1])
+    longer = positions(2 * n - 1, None)[0].detach()
     assert_allclose(longer[::2], table, atol=1e-6)
     assert_allclose(longer[1::2], (table[1:] + table[:-1]) / 2, atol=1e-6)
     # a short series beside a long one keeps the positions it has alone
     valid = torch.arange(2 * n - 1) < torch.tensor([[2 * n - 1], [n]])
-    both = positions(2, 2 * n - 1, valid).detach()
+    both = positions(2 * n - 1, valid).detach()
     assert_allclose(both[0], longer, atol=1e-6)
     assert_array_equal(both[1, :n], table)
 

@@ -309,6 +309,32 @@ def test__codewords__in_eval__deterministic_argmax(model, x):
         assert torch.equal(model.tokenizer.targets(z, windows.values, None).argmax(-1), ids)
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "embedded"),
+    [
+        ({**RECIPE, "mrr_weight": 0.0}, [4]),  # of ten windows: the visible ones
+        ({**RECIPE, "mrr_weight": 1.0}, [4, 6]),  # and the targets
+        ({"mrr_weight": 0.0}, [4, 6]),
+        ({**RECIPE, "mrr_weight": 0.0, "decoupled": False}, [10]),
+    ],
+    ids=["codewords", "regression", "learned codewords", "mask tokens inside"],
+)
+def test__forward__windows_that_nothing_reads__are_not_embedded(x, settings, embedded, gaps):
+    model = build(**settings, mcc_weight=1.0)
+    feature_encoder = Spy(model.backbone.feature_encoder)
+    if gaps:
+        x[:, :, 5] = torch.nan
+    model(x, new_generator(0), not gaps)
+    assert [output.shape[1] for output in feature_encoder.outputs] == embedded
+
+
+def test__codewords__of_random_projections__embed_nothing(model, x):
+    feature_encoder = Spy(model.backbone.feature_encoder)
+    model.codewords(x, True)
+    assert len(feature_encoder.outputs) == (model.config.tokenizer == "learned")
+
+
 def test__random_projection__training_in_bfloat16__same_codewords():
     model = build(**RECIPE)
     windows = torch.randn(4, 500, 3, 4, generator=torch.Generator().manual_seed(0))
@@ -448,11 +474,11 @@ def test__attention__against_torch_multihead():
 def test__positions__longer_than_known__stretched_between_ends():
     positions = build().backbone.positions
     positions.table.data = torch.arange(10.0)[:, None].expand(10, 16).clone()
-    assert positions(1, 7, None)[0, :, 0].tolist() == list(range(7))
-    stretched = positions(1, 19, None)[0, :, 0]
+    assert positions(7, None)[0, :, 0].tolist() == list(range(7))
+    stretched = positions(19, None)[0, :, 0]
     np.testing.assert_allclose(stretched.detach(), np.linspace(0, 9, 19), atol=1e-5)
     valid = torch.arange(19) < torch.tensor([19, 7])[:, None]
-    own = positions(2, 19, valid)[1, :7, 0]
+    own = positions(19, valid)[1, :7, 0]
     assert own.tolist() == list(range(7))  # not stretched by its neighbour
 
 

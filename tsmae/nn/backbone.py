@@ -94,7 +94,7 @@ class Backbone(nn.Module):
     def embed(self, windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
         """Sub-series embeddings z (B, N, d) and positions p (1 or B, N, d), not yet added."""
         z = self.feature_encoder(windows)
-        return z, self.positions(*z.shape[:2], windows.valid)
+        return z, self.positions(z.shape[1], windows.valid)
 
     def encode(
         self,

@@ -218,7 +218,7 @@ class Positions(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(n_positions, d_model))
 
-    def forward(self, n_series: int, n_positions: int, valid: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, n_positions: int, valid: torch.Tensor | None) -> torch.Tensor:
         """Embeddings (1 or B, N, d) of the positions 0 … N-1 of each series."""
         n_known = len(self.table)
         if n_positions <= n_known:

@@ -10,7 +10,7 @@ is masked, compare with the targets.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from tsmae.nn.backbone import Backbone, never_empty
 from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
-from tsmae.nn.embedding import jitter
+from tsmae.nn.embedding import Windows, jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.pooling import pool
 from tsmae.nn.readout import average_down
@@ -98,7 +98,10 @@ class TimeMAE(nn.Module):
     def codewords(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
         """Codeword ids (B, N, G), int64; -1 where a window holds no observation."""
         windows = self.backbone.windows(self.backbone.scaling(x), complete)
-        ids = self.tokenizer.codewords(self.backbone.feature_encoder(windows), windows.values)
+        z: Any = None
+        if self.tokenizer.reads_embeddings:
+            z = self.backbone.feature_encoder(windows)
+        ids = self.tokenizer.codewords(z, windows.values)
         return ids if windows.valid is None else ids.masked_fill(~windows.valid[..., None], -1)
 
     def forward(
@@ -156,47 +159,55 @@ class TimeMAE(nn.Module):
         counts = x.new_zeros(config.n_codebooks, config.n_codewords)
         if not config.predicts:
             zero = x.new_zeros(())
-            return Pretext(zero, zero, zero, zero, zero, zero, zero, 0, 0, counts)
+            return Pretext(
+                loss=zero, mrr=zero, mcc=zero, reconstruction=zero, contrast=zero,
+                hit_rate=zero, ndcg=zero, n_masked=0, n_contrasted=0, codeword_counts=counts,
+            )  # fmt: skip
         noise = generator if self.training else None
         x = self.backbone.scaling(x)
         if jitter_deviation:
             x = jitter(x, jitter_deviation, generator)
         windows = self.backbone.windows(x, complete)
-        z, p = self.backbone.embed(windows)
-        tokens = z + p
+        n_series, n_windows = windows.values.shape[:2]
+        p = self.backbone.positions(n_windows, windows.valid)  # (1 or B, N, d)
 
         valid, n_masked, n_visible = windows.valid, None, None
         if valid is None:
-            valid = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
-            n_masked = n_masked_of(z.shape[1], config.mask_ratio)
-            n_visible = z.shape[1] - n_masked
+            valid = torch.ones(n_series, n_windows, dtype=torch.bool, device=x.device)
+            n_masked = n_masked_of(n_windows, config.mask_ratio)
+            n_visible = n_windows - n_masked
         masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per, n_masked)
-        hidden, present = places_of(masked, n_masked)  # (B, M)
-        queries = (self.mask_vector + p).expand_as(z)  # z_mask + p_i
-        if not complete:  # lines across gaps must not carry masked values into visible windows
-            visible_windows = self.backbone.windows(x, hidden=masked)
-            visible_tokens = self.backbone.feature_encoder(visible_windows) + p
-        else:
-            visible_tokens = tokens
+        masked_places, present = places_of(masked, n_masked)  # (B, M)
+        p = p.expand(n_series, -1, -1)
+        queries = self.mask_vector + p  # z_mask + p_i
+        # lines across gaps must not carry masked values into visible windows
+        shown = windows if complete else self.backbone.windows(x, hidden=masked)
 
         if config.decoupled:
-            visible, seen = places_of(valid & ~masked, n_visible)  # (B, V)
+            visible_places, seen = places_of(valid & ~masked, n_visible)  # (B, V)
             seen = never_empty(seen)
-            memory = self.backbone.encoder(take(visible_tokens, visible), seen, noise)[-1]
-            predicted = self.decoupled_encoder(take(queries, hidden), memory, seen, noise)  # ẑ
+            tokens = self._embed_at(visible_places, shown) + take(p, visible_places)
+            memory = self.backbone.encoder(tokens, seen, noise)[-1]
+            asked = take(queries, masked_places)
+            predicted = self.decoupled_encoder(asked, memory, seen, noise)  # ẑ
         else:  # the ablation: mask tokens in the encoder, as in BERT
-            inputs = torch.where(masked[..., None], queries, visible_tokens)
+            tokens = self.backbone.feature_encoder(shown) + p
+            inputs = torch.where(masked[..., None], queries, tokens)
             outputs = self.backbone.encoder(inputs, never_empty(windows.valid), noise)[-1]
-            predicted = take(outputs, hidden)
+            predicted = take(outputs, masked_places)
 
         # without padding, the P masked sub-series of the batch
         real = None if present is None else present.flatten().nonzero().squeeze(1)
-        places = _rows(hidden, real)
+        z: Any = None  # (B, M, d), where something reads it
+        if config.mrr_weight or self.tokenizer.reads_embeddings:
+            z = self._embed_at(masked_places, windows)
         if config.mrr_weight:
             with torch.no_grad():
-                targets = self.target_encoder(take(tokens, hidden), never_empty(present))[-1]  # z̄
+                tokens = z + take(p, masked_places)
+                targets = self.target_encoder(tokens, never_empty(present))[-1]  # z̄
                 target = _rows(targets, real)
         predicted = _rows(predicted, real)
+        places = _rows(masked_places, real)
         x_masked = take(windows.values, places)
 
         mrr = mcc = reconstruction = hit_rate = ndcg = predicted.new_zeros(())
@@ -206,7 +217,8 @@ class TimeMAE(nn.Module):
             if config.mrr_weight:
                 mrr = self._regress(predicted, target)
             if config.mcc_weight:
-                codewords = self.tokenizer.targets(take(z, places), x_masked, noise)
+                embedded: Any = None if z is None else _rows(z, real)
+                codewords = self.tokenizer.targets(embedded, x_masked, noise)
                 mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
             observed = None if windows.observed is None else take(windows.observed, places)
             reconstruction = self._reconstruct(predicted, x_masked, observed)
@@ -223,6 +235,12 @@ class TimeMAE(nn.Module):
             n_contrasted=0,
             codeword_counts=counts,
         )
+
+    def _embed_at(self, places: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """Embeddings z (B, M, d) of the windows at these places (B, M) alone."""
+        observed = None if windows.observed is None else take(windows.observed, places)
+        chosen = Windows(take(windows.values, places), observed, None)
+        return self.backbone.feature_encoder(chosen)
 
     def _regress(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """MRR: mean squared error of ẑ (P, d) to sg(z̄)."""

@@ -17,6 +17,8 @@ class LearnedTokenizer(nn.Module):
     representations: logits ⟨v_k, ẑ_i⟩.
     """
 
+    reads_embeddings = True
+
     def __init__(self, config: TimeMAEConfig):
         super().__init__()
         self.temperature = config.temperature
@@ -54,7 +56,7 @@ class LearnedTokenizer(nn.Module):
         gumbel = uniform.log_().neg_().log_().neg_()  # a third of the cost of exponential_()
         noisy = relevance + gumbel
         soft = (noisy / self.temperature).softmax(-1)
-        hard = _one_hot(noisy)  # of the softmax large ones may be equal
+        hard = _one_hot(noisy)  # a saturated softmax has ties
         return soft + (hard - soft).detach() if self.codeword_gradient else hard
 
     def logits(self, predicted: torch.Tensor) -> torch.Tensor:
@@ -73,6 +75,7 @@ class RandomProjectionTokenizer(nn.Module):
     where there is one channel, and all where there are nine.
     """
 
+    reads_embeddings = False  # z is not read, and may be None
     directions: torch.Tensor
 
     def __init__(self, config: TimeMAEConfig):
@@ -87,7 +90,7 @@ class RandomProjectionTokenizer(nn.Module):
         self.directions.normal_(generator=generator)
 
     @torch.no_grad()
-    def codewords(self, z: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+    def codewords(self, z: torch.Tensor | None, windows: torch.Tensor) -> torch.Tensor:
         """Ids (..., G), int64, of windows (..., C, δ)."""
         if windows.shape[-1] > 1:
             windows = windows - windows.mean(-1, keepdim=True)
@@ -96,7 +99,7 @@ class RandomProjectionTokenizer(nn.Module):
         return relevance.unflatten(-1, self.shape).argmax(-1)
 
     def targets(
-        self, z: torch.Tensor, windows: torch.Tensor, generator: torch.Generator | None
+        self, z: torch.Tensor | None, windows: torch.Tensor, generator: torch.Generator | None
     ) -> torch.Tensor:
         """The ids themselves (..., G): there is no noise and no gradient."""
         return self.codewords(z, windows)

@@ -21,7 +21,7 @@ METHODS = (
     "MultiRocket + ridge", "FineZero, with MiniRocket", "FineLast, with MiniRocket", "1-NN DTW",
     "InceptionTime",
 )  # fmt: skip
-_OLDER = {  # not run since there are slopes
+_WITHOUT_SLOPES = {  # as what they are compared with
     "FineAll": FLAT,
     "FineZero, with MiniRocket": NO_SLOPES,
     "FineLast, with MiniRocket": NO_SLOPES,
@@ -61,7 +61,7 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    return settings(**_OLDER.get(method, {}))
+    return settings(**_WITHOUT_SLOPES.get(method, {}))
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:

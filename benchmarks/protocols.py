@@ -34,7 +34,6 @@ from benchmarks.cells import Cell, Skipped, digest, peak_memory_mb
 from benchmarks.damage import damage, repair
 from benchmarks.encoders import ENCODERS, Transferred
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets, probe
-from tsmae.transformer import EMBEDDING_LENGTH
 
 ENCODER_FOLDER = "TSMAE_BENCH_ENCODERS"  # environment variable: where encoders are kept
 
@@ -104,7 +103,7 @@ def key(cell: Cell) -> str:
     if cell.method not in PEERS:
         parameters = _defaults(TimeMAETransformer) | _transformer(cell)
         if parameters["init"] == "random" or cell.dataset not in data.UNIVARIATE:
-            del parameters["init"]  # all were random before there was a choice
+            del parameters["init"]  # without it, weights are random
         if parameters["max_epochs"] == "auto":
             parameters["max_epochs"] = _EPOCHS
         resolved["transformer"] = _without_empty_slopes(parameters)
@@ -115,7 +114,7 @@ def key(cell: Cell) -> str:
 
 
 def _without_empty_slopes(parameters: dict) -> dict:
-    """No readout had slopes before there was a choice."""
+    """The identity of a readout without slopes does not name them."""
     return {k: v for k, v in parameters.items() if k != "pooling_slopes" or v}
 
 
@@ -503,7 +502,7 @@ def _mini_rocket(seed: int):
 
 
 def _resized(X: np.ndarray) -> np.ndarray:
-    return X * (EMBEDDING_LENGTH / X.shape[1] ** 0.5)
+    return X * probe.column_deviation(X.shape[1])
 
 
 def multi_rocket(cell: Cell) -> dict:

@@ -27,7 +27,7 @@ def panel():
     return (X + 0.1 * rng.normal(size=X.shape)).astype(np.float32), y
 
 
-@pytest.fixture(params=[0, 1], ids=["paper", "recipe"])
+@pytest.fixture(params=[0, 1], ids=["paper", "defaults"])
 def small(request):
-    """Settings of a small transformer: the paper's architecture, and the recipe's."""
+    """Settings of a small transformer: the paper's architecture, and the defaults'."""
     return {**TimeMAETransformer.get_test_params()[request.param], "random_state": 0}

@@ -7,13 +7,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tsmae import TimeMAETransformer, transformer
+from tsmae import TimeMAETransformer, _auto
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel
 from tsmae.training import augmentation
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.batches import batch_starts
-from tsmae.training.loops import batch_size_of
 from tsmae.training.randomness import new_generator
 
 TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "n_codewords": 8}
@@ -51,8 +50,7 @@ def test__window_length__auto__eight_or_a_quarter(n_points, length):
 )
 def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
     short = Panel(np.zeros((n, 1, 4), np.float32), np.full(n, 4), True)
-    assert batch_size_of("auto", short, 32, 128) == size
-    assert batch_size_of(7, short, 32, 128) == 7
+    assert _auto.batch_size(short, 32, 128) == size
 
 
 @pytest.mark.parametrize(("n_points", "size"), [(1024, 128), (4096, 32), (100_000, 2)])
@@ -60,8 +58,7 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     panel = Panel(
         np.broadcast_to(np.float32(0), (5000, 1, n_points)), np.full(5000, n_points), True
     )
-    assert batch_size_of("auto", panel, 32, 128) == size
-    assert batch_size_of(64, panel, 32, 128) == 64
+    assert _auto.batch_size(panel, 32, 128) == size
 
 
 def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
@@ -76,13 +73,13 @@ def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
     ("n", "most_steps", "n_epochs"), [(8, 15, 15), (8, 14, 14), (70, 15, 5), (70, 7, 2), (70, 0, 1)]
 )
 def test__max_epochs__auto__fifteen_and_fewer_of_many_steps(monkeypatch, n, most_steps, n_epochs):
-    monkeypatch.setattr(transformer, "_AUTO_MOST_STEPS", most_steps)  # batches of 32
+    monkeypatch.setattr(_auto, "_MOST_STEPS", most_steps)  # batches of 32
     fitted = TimeMAETransformer(**TINY, random_state=0).fit(panel(n))
     assert fitted.n_epochs_ == n_epochs
 
 
 def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch):
-    monkeypatch.setattr(transformer, "_AUTO_MOST_STEPS", 6)
+    monkeypatch.setattr(_auto, "_MOST_STEPS", 6)
     settings = {**TINY, "validation_fraction": 0.5, "random_state": 0}
     assert TimeMAETransformer(**settings).fit(panel(70)).n_epochs_ == 3
 
@@ -93,7 +90,7 @@ def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch
 def test__objective__auto__windows_without_shape__are_told_apart(
     monkeypatch, n_channels, n_points, contrast, n_words
 ):
-    monkeypatch.setattr(transformer, "_SMALL_PANEL", 2)
+    monkeypatch.setattr(_auto, "_SMALL_PANEL", 2)
     X = np.random.default_rng(0).normal(size=(40, n_channels, n_points)).astype(np.float32)
     fitted = TimeMAETransformer(**TINY, max_epochs=1, random_state=0).fit(X)
     assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
@@ -111,7 +108,7 @@ def test__codewords__windows_of_one_point__speak_of_its_level():
     [(1, 1, 0, 0.1), (2, 0, 1, 0), (29, 0, 1, 0), (30, 1, 0, 0.1)],
 )
 def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contrast, dropout):
-    monkeypatch.setattr(transformer, "_SMALL_PANEL", 30)
+    monkeypatch.setattr(_auto, "_SMALL_PANEL", 30)
     fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(n))
     config = fitted.config_
     assert (config.mcc_weight, config.contrast_weight, config.dropout) == (mcc, contrast, dropout)
@@ -207,7 +204,7 @@ def test__scaling__auto__needs_most_channels_and_series_that_vary():
 )
 def test__lr__auto__in_proportion_to_few_series(monkeypatch, n, lr, used):
     seen = {}
-    monkeypatch.setattr(transformer, "pretrain", lambda *a, **settings: seen.update(settings) or [])
+    monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
     TimeMAETransformer(**TINY, max_epochs=1, lr=lr).fit(panel(n))
     assert seen["lr"] == pytest.approx(used)
 

@@ -128,7 +128,7 @@ def test__jitter__only_of_training_and_auto_only_with_many_labels_and_channels(
     np.testing.assert_array_equal(few, none)
     assert np.abs(some - none).max() > 1e-4
     assert np.abs(given - some).max() > 1e-4
-    monkeypatch.setattr("tsmae.classifier._MANY_LABELS", len(X))
+    monkeypatch.setattr("tsmae._auto._MANY_LABELS", len(X))
     many = build(small, **settings).fit(X, y)
     np.testing.assert_array_equal(many.predict_proba(X), some)
     np.testing.assert_array_equal(many.predict_proba(X), many.predict_proba(X))
@@ -374,7 +374,7 @@ def test__fit_probe__few_series__as_the_probe_of_all_features(
 @pytest.mark.parametrize(("few", "trained"), [(20, "all"), (21, "head")])
 def test__fine_tune_auto__head_for_few_labels(panel, small, monkeypatch, tmp_path, few, trained):
     X, y = panel
-    monkeypatch.setattr("tsmae.classifier._FEW_LABELS", few)
+    monkeypatch.setattr("tsmae._auto._FEW_LABELS", few)
     marked = np.where(np.arange(len(y)) < 20, y, -1)
     auto = build(small, fine_tune="auto", unlabeled=-1, max_epochs=1).fit(X, marked)
     assert auto.fine_tune_ == trained

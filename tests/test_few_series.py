@@ -12,7 +12,7 @@ def values(n=6, n_points=20, n_channels=2):
     return np.random.default_rng(0).normal(size=(n, n_channels, n_points))
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 @pytest.mark.parametrize("n_points", [6, 7, 8, 9])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test__fit_transform__few_series_of_few_windows__finite(which, n, n_points):
@@ -42,7 +42,7 @@ def test__fit__window_length_of_one_point__works():
     assert np.isfinite(embed(transformer(1, window_length=1).fit(values()), values())).all()
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 1000])
 def test__fit__any_batch_size__every_series_seen(which, batch_size):
     estimator = transformer(which, batch_size=batch_size).fit(values())

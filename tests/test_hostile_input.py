@@ -808,7 +808,3 @@ def test__fit__bad_label_of_the_last_output__before_training(monkeypatch):
         classifier().fit(X, outputs)
     with pytest.raises(ValueError, match="'class_weight'"):
         classifier().set_params(class_weight={0: 1, 1: 1}).fit(X, np.column_stack([Y, Y + 1]))
-
-
-def test__tables__hold_at_least_sixty_bad_inputs():
-    assert len(BAD_PANELS) + len(OTHER_PANELS) + len(OTHER_NAMES) + len(BAD_LABELS) >= 60

@@ -46,7 +46,7 @@ def gaps(kind):
 KINDS = ("points", "blocks", "channels", "windows", "channel of the panel", "one point left")
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 @pytest.mark.parametrize("scaling", ["channel", "instance", None])
 @pytest.mark.parametrize("kind", KINDS)
 def test__fit_transform__gaps__finite_and_alone_equals_together(kind, scaling, which):
@@ -101,7 +101,7 @@ def test__instance_scaling__gaps__observed_points_only():
     assert_allclose(scaling(torch.tensor(X)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 def test__encode__window_without_observation__is_not_attended_to(which):
     X = torch.tensor(np.where(gaps("windows"), np.float32(NAN), values()))
     backbone = transformer(which, scaling=None).fit(X.numpy()).model_.backbone
@@ -131,7 +131,7 @@ def test__bridge_gaps__lines_between_observations_and_held_ends():
     assert_array_equal(observed, ~x.isnan())
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 def test__pretext__values_of_masked_windows__do_not_reach_predictions(which, monkeypatch):
     import tsmae.nn.timemae
 

@@ -130,7 +130,7 @@ def test__frame_of_any_dtype__same_as_array(dtype):
     assert_array_equal(embed(transformer().fit(frame), frame), expected)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 @pytest.mark.parametrize("scaling", ["channel", "instance"])
 @pytest.mark.parametrize("exponent", [-90, -40, 40, 90])
 def test__scaled_channels__same_answer(scaling, exponent, which):
@@ -153,7 +153,7 @@ def test__scaled_series_of_float64__same_answer_but_for_rounding(scale):
     assert_allclose(embed(transformer(1).fit(scaled), scaled), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 @pytest.mark.parametrize("scaling", ["channel", "instance", None])
 @pytest.mark.parametrize("constant", [0.0, -1.0, 1e-30, 1e-12, 1e12, 1 / 3])
 def test__constant_channel__finite_also_for_other_values(scaling, constant, which):
@@ -208,7 +208,7 @@ def contents(X):
     return np.asarray(X).tobytes()
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["paper", "recipe"])
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
 def test__every_method__input_is_left_as_it_was(which):
     series, labels = ragged(6)
     panels = {**containers(series), "complete": values()[:6], "two": values()[:6, 0]}

@@ -16,7 +16,7 @@ def values(n_points, n=6):
     return np.random.default_rng(0).normal(size=(n, 2, n_points)).cumsum(2)
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "defaults"])
 def estimators(request):
     X, y = values(LENGTH), np.arange(6) % 2
     return transformer(request.param).fit(X), classifier(request.param).fit(X, y)

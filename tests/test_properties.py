@@ -39,7 +39,7 @@ def panels(draw, max_series=7, max_points=40, n_channels=CHANNELS):
     return series
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "defaults"])
 def estimators(request):
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(CHANNELS, n)).cumsum(1) for n in (9, 14, 20, 21, 25, 26, 28, 30)]

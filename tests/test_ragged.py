@@ -17,7 +17,7 @@ SERIES, LABELS = ragged()
 CONTAINERS = containers(SERIES)
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "defaults"])
 def which(request):
     return request.param
 

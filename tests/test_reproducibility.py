@@ -108,7 +108,7 @@ def through_two_files(estimator, directory):
 STORAGE = [value for name, value in sorted(globals().items()) if name.startswith("through_")]
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "recipe"])
+@pytest.fixture(scope="module", params=[0, 1], ids=["paper", "defaults"])
 def which(request):
     return request.param
 

@@ -136,7 +136,7 @@ class Bridge:
             raise
 
     def _check_matches_fit(self, read: NamedPanel) -> None:
-        """Whether a panel has the channels of the panel in ``fit``."""
+        """Raise unless a panel has the channels of the panel in ``fit``."""
         n_channels = read.values.shape[1]
         if n_channels != self.n_channels_in_:
             flat = read.channels is not None and len(read.values) == 1
@@ -239,9 +239,9 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
 
 
 def check_is_no_table(X: Any, y: Any) -> None:
-    """Whether a flat DataFrame comes without a label for each of its rows.
+    """Raise if a flat DataFrame comes with a label for each of its rows.
 
-    With them its rows are series, as in scikit-learn, and not the points of a single one, beside
+    Its rows then are series, as in scikit-learn, and not the points of a single one, beside
     which sktime may hand another series of real numbers.
     """
     X = _as_pandas(X)
@@ -323,7 +323,7 @@ def _check_columns(X: pd.DataFrame, name: str) -> None:
 
 
 def _check_time(index: pd.Index, name: str) -> None:
-    """Whether rows of a single series stand in the order of time."""
+    """Raise unless rows of a single series stand in the order of time."""
     if isinstance(index, pd.RangeIndex) and index.step > 0:  # for speed
         return
     _check_text(index, name)
@@ -337,7 +337,7 @@ def _check_time(index: pd.Index, name: str) -> None:
 
 
 def _check_text(time: pd.Index, name: str) -> None:
-    """Whether time stamps that are text stand in the order of the numbers in them."""
+    """Raise unless time stamps that are text stand in the order of the numbers in them."""
     if not (pd.api.types.is_object_dtype(time) or pd.api.types.is_string_dtype(time)):
         return
     labels = pd.Series(time.unique(), dtype=object)
@@ -639,7 +639,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
 
 
 def check_order(y: Any, instances: pd.Index) -> None:
-    """Whether labels under the names of the series stand in the order of the series.
+    """Raise unless labels under the names of the series stand in the order of the series.
 
     Labels are taken by position, as in scikit-learn. Of series numbered by default nothing is
     said: the names of y may then be older ones.

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 
 from tsmae.nn import LAYERS, STATISTICS
+from tsmae.training.device import uses_bfloat16
 from tsmae.training.nets import SCHEDULES
 
 
@@ -89,9 +90,9 @@ TRANSFORMER = {
 
 
 def check_callbacks(callbacks: list | tuple | None, held_out: bool) -> None:
-    """Whether each is a skorch callback, or a pair of its name and itself as skorch takes it.
+    """Raise unless each is a skorch callback, or a pair of its name and itself as skorch takes it.
 
-    And, if nothing is `held_out`, none waits for the loss on it.
+    And, if nothing is `held_out`, if one waits for the loss on it.
     """
     for item in callbacks or []:
         named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
@@ -116,7 +117,7 @@ def check_callbacks(callbacks: list | tuple | None, held_out: bool) -> None:
 
 
 def check_position(name: str, value: int, n: int) -> None:
-    """Whether the argument of this name is one of n positions."""
+    """Raise unless the argument of this name is one of n positions."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not (is_integer and 0 <= value < n):
         raise ValueError(f"{name}={value!r} must be an int in 0 … {n - 1}.")
@@ -155,4 +156,19 @@ def readout_of(estimator) -> dict:
         ),
         "slopes": check_resolutions("pooling_slopes", estimator.pooling_slopes, least=0),
         "shifts": int(estimator.pooling_shifts),
+    }
+
+
+def training_settings(estimator) -> dict:
+    """The parameters of an estimator that training takes as they are."""
+    return {
+        "lr": estimator.lr,
+        "weight_decay": estimator.weight_decay,
+        "lr_schedule": estimator.lr_schedule,
+        "patience": estimator.patience,
+        "device": estimator.device_,
+        "autocast": uses_bfloat16(estimator.precision, estimator.device_),
+        "compile": estimator.compile,
+        "callbacks": list(estimator.callbacks or []),
+        "verbose": estimator.verbose,
     }

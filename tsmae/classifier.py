@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
-from tsmae import presets
+from tsmae import _auto, presets
 from tsmae._interop import (
     Bridge,
     NamedPanel,
@@ -29,23 +29,21 @@ from tsmae._interop import (
     read_labels,
     read_panel,
 )
-from tsmae._parameters import READOUT, TRAINING, readout_of
+from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
-from tsmae.probe import fit_probe
+from tsmae.probe import column_deviation, fit_probe
 from tsmae.training.device import resolve_device
-from tsmae.training.loops import apply, batch_size_of, calibrate, embed, fine_tune, standardize
+from tsmae.training.loops import apply, calibrate, embed, fine_tune, standardize
 from tsmae.training.randomness import draw_seed, new_generator
-from tsmae.transformer import EMBEDDING_LENGTH, TimeMAETransformer, training_settings
+from tsmae.transformer import TimeMAETransformer
 
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
-_FEW_LABELS, _MANY_LABELS = 400, 1000
 _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
 _PROBED_ON = 20_000  # labelled series; likewise
 _MAX_ITERATIONS = 1000  # of self-training's logistic regression
-_AUTO_JITTER = 0.3
-_AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 16, 64
+_SMALLEST_BATCH, _LARGEST_BATCH = 16, 64
 _NESTED = "transformer__"
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
@@ -449,7 +447,7 @@ class TimeMAEClassifier(
         self.n_classes_ = len(self.classes_)
         self.fine_tune_ = self.fine_tune
         if self.fine_tune == "auto":
-            self.fine_tune_ = "head" if labeled.sum() < _FEW_LABELS else "all"
+            self.fine_tune_ = _auto.fine_tuned(labeled.sum())
         self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
         if self.n_classes_ == 1:  # sktime predicts it, and warns where there is no other in y
             if not labeled.all():
@@ -486,6 +484,11 @@ class TimeMAEClassifier(
             self._fit_head(module, train_panel.part(probed), targets[probed], weights)
         self.history_ = []
         if self.fine_tune_ != "head" and self.max_epochs:
+            batch_size, jitter = self.batch_size, self.jitter
+            if batch_size == "auto":
+                batch_size = _auto.batch_size(train_panel, _SMALLEST_BATCH, _LARGEST_BATCH)
+            if jitter == "auto":
+                jitter = _auto.jitter(labeled.sum(), panel.n_channels)
             self.history_ = fine_tune(
                 self.model_,
                 train_panel,
@@ -495,19 +498,12 @@ class TimeMAEClassifier(
                 seed=seed,
                 class_weight=torch.tensor(weights, dtype=torch.float32, device=self.device_),
                 label_smoothing=self.label_smoothing,
-                jitter=self._resolve_jitter(labeled.sum(), panel.n_channels),
-                batch_size=batch_size_of(
-                    self.batch_size, train_panel, _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
-                ),
+                jitter=float(jitter),
+                batch_size=int(batch_size),
                 **training_settings(self),
             )
         self.n_epochs_ = len(self.history_)
         return self
-
-    def _resolve_jitter(self, n_labelled: int, n_channels: int) -> float:
-        if self.jitter == "auto":
-            return _AUTO_JITTER if n_labelled >= _MANY_LABELS and n_channels > 1 else 0.0
-        return float(self.jitter)
 
     def _predict(self, X):
         return self.classes_[self._predict_proba(X).argmax(1)]
@@ -616,7 +612,7 @@ class TimeMAEClassifier(
             smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
             standardize(module.encoder, panel, self.device_, generator, smallest)
         else:  # but for the size
-            module.encoder.resize(module.encoder.embedding_dim**0.5 / EMBEDDING_LENGTH)
+            module.encoder.resize(1 / column_deviation(module.encoder.embedding_dim))
 
     def _fit_head(
         self, module: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray
@@ -646,7 +642,7 @@ class TimeMAEClassifier(
         transformer = self.transformer_  # on a device of its own, if it was given
         embeddings = embed(transformer.series_encoder_, panel[positions], transformer.device_)
         embeddings = StandardScaler(copy=False).fit_transform(embeddings)
-        embeddings *= EMBEDDING_LENGTH / embeddings.shape[1] ** 0.5
+        embeddings *= column_deviation(embeddings.shape[1])
         classifier = SelfTrainingClassifier(
             LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=_MAX_ITERATIONS),
             threshold=self.self_training,
@@ -683,12 +679,12 @@ class TimeMAEClassifier(
     @classmethod
     def get_test_params(cls, parameter_set="default"):
         """Three small settings for sktime's test suite."""
-        paper, recipe = TimeMAETransformer.get_test_params()
+        paper, defaults = TimeMAETransformer.get_test_params()
         short = {"max_epochs": 1, "precision": "float32"}
         return [
             {"transformer": TimeMAETransformer(**paper), **presets.PAPER_FINE_TUNING, **short},
-            {"transformer": TimeMAETransformer(**recipe), "fine_tune": "head"},
-            {"transformer": TimeMAETransformer(**recipe), "fine_tune": "random", **short},
+            {"transformer": TimeMAETransformer(**defaults), "fine_tune": "head"},
+            {"transformer": TimeMAETransformer(**defaults), "fine_tune": "random", **short},
         ]
 
 

@@ -144,7 +144,6 @@ def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figur
     from matplotlib import colormaps
 
     colours = colormaps["hsv"]
-    n_codewords = transformer.config_.n_codewords
     rows = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
     for axes, series, words in zip(rows, values, ids, strict=True):
         axes.plot(np.arange(len(series)), series, color="black", linewidth=0.8)
@@ -152,7 +151,7 @@ def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figur
             if word >= 0:
                 left = place * length - 0.5
                 # neighbouring ids get distant colours
-                colour = colours(word * 0.618 % 1 if n_codewords > 1 else 0)
+                colour = colours(word * 0.618 % 1)
                 axes.axvspan(left, left + length, color=colour, alpha=0.35, linewidth=0)
         axes.set_yticks([])
         axes.margins(x=0)

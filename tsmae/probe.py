@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 _PENALTY = 5e-5  # of the squared weights, times features, beside the mean loss of a series
 _MAX_ITERATIONS = 1000
+_EMBEDDING_NORM = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
 _FEW_SERIES = 8  # times fewer than features; a rotation of more costs more than it saves
 _NEGLIGIBLE = 1e-10  # of the largest square: float32 knows no more
 
@@ -38,6 +39,11 @@ def linear_probe(n_series: int, n_features: int, class_weight=None) -> LogisticR
     """
     c = min(1.0, 1.0 / (_PENALTY * n_features * n_series))
     return LogisticRegression(C=c, class_weight=class_weight, max_iter=_MAX_ITERATIONS)
+
+
+def column_deviation(n_columns: int) -> float:
+    """Deviation of each column of embeddings that suit scikit-learn's default penalties."""
+    return _EMBEDDING_NORM / n_columns**0.5
 
 
 def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) -> LogisticRegression:

@@ -10,18 +10,18 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
 
-from tsmae import presets
+from tsmae import _auto, presets
 from tsmae._interop import Bridge, check_is_no_table, check_order, embedding_frame, read_panel
-from tsmae._parameters import TRANSFORMER, check_position, readout_of
+from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_settings
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
-from tsmae.panel import Panel, channel_statistics, median_own_deviation, warn_of_lost_shapes
+from tsmae.panel import Panel, channel_statistics, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
+from tsmae.probe import column_deviation
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
 from tsmae.training.batches import batch_starts
-from tsmae.training.device import resolve_device, uses_bfloat16
+from tsmae.training.device import resolve_device
 from tsmae.training.loops import (
     apply,
-    batch_size_of,
     calibrate,
     embed,
     evaluate_pretext,
@@ -30,19 +30,7 @@ from tsmae.training.loops import (
 )
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
-_AUTO_WINDOW_LENGTH, _AUTO_WINDOWS = 8, 4
-_AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH = 32, 128
-_AUTO_EPOCHS, _AUTO_MOST_STEPS = 15, 10_000
-_AUTO_BY_SIZE = {  # large, small panels
-    "dropout": (0.1, 0.0),
-    "mcc_weight": (1.0, 0.0),
-    "contrast_weight": (0.0, 1.0),
-}
-_AUTO_VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
-_AUTO_LR, _AUTO_LR_PER_SERIES = 2e-3, 2e-6
-EMBEDDING_LENGTH = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
-_SMALL_PANEL = 2000  # series; fewer learn from telling each other apart
-_SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or two codewords
+_SMALLEST_BATCH, _LARGEST_BATCH = 32, 128
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -509,12 +497,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         if self.standardize:
             encoder = self.series_encoder_
             embeddings = standardize(encoder, panel, self.device_, generator)
-            encoder.resize(EMBEDDING_LENGTH / self.embedding_dim_**0.5)
+            encoder.resize(column_deviation(self.embedding_dim_))
             embedded = vars(self).get("_embedded")  # in `fit_transform`
             if embedded is not None and embeddings is not None:
-                embeddings -= encoder.location.cpu().numpy()
-                embeddings /= encoder.scale.cpu().numpy()
-                embedded.panel, embedded.embeddings = X, embeddings
+                embedded.panel, embedded.embeddings = X, encoder.standardized(embeddings)
         return self
 
     def _transform(self, X, y=None):
@@ -539,16 +525,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         values = {name: getattr(self, name) for name in shared}
         values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
         if values["window_length"] == "auto":
-            quarter = max(1, panel.n_points // _AUTO_WINDOWS)
-            values["window_length"] = min(quarter, _AUTO_WINDOW_LENGTH)
+            values["window_length"] = _auto.window_length(panel)
         window_length = values["window_length"]
-        for name, by_size in _AUTO_BY_SIZE.items():
+        for name, chosen in _auto.objective(panel, window_length).items():
             if values[name] == "auto":
-                values[name] = by_size[_tells_apart(panel, window_length)]
+                values[name] = chosen
         if values["scaling"] == "auto":
-            own = median_own_deviation(panel)
-            vanishing = (own > 0) & (own < _AUTO_VANISHING * deviations)
-            values["scaling"] = "instance" if vanishing.mean() > 0.5 else "channel"
+            values["scaling"] = _auto.scaling(panel, deviations)
         config = TimeMAEConfig(
             n_channels=panel.n_channels,
             n_positions=-(-panel.n_points // window_length),
@@ -619,7 +602,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         if self.encoder is None:
             return None
         is_module = isinstance(self.encoder, torch.nn.Module)
-        module = None if is_module else call_with_width(self.encoder, self.d_model)
+        module = None if is_module else _call_with_width(self.encoder, self.d_model)
         if not isinstance(module, torch.nn.Module):
             built = "is one" if is_module else f"built a {type(module).__name__}"
             raise TypeError(
@@ -652,23 +635,22 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     f"train on and {len(held_out)} to hold out. Telling series apart, the only "
                     "objective here, needs two of each."
                 )
-        batch_size = batch_size_of(
-            self.batch_size, panel, _AUTO_SMALLEST_BATCH, _AUTO_LARGEST_BATCH
-        )
+        settings = training_settings(self)
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = _auto.batch_size(panel, _SMALLEST_BATCH, _LARGEST_BATCH)
         n_epochs = self.max_epochs
         if n_epochs == "auto":
-            n_steps = len(batch_starts(len(panel), batch_size))
-            n_epochs = min(_AUTO_EPOCHS, max(1, round(_AUTO_MOST_STEPS / n_steps)))
-        settings = training_settings(self)
+            n_epochs = _auto.n_epochs(len(batch_starts(len(panel), batch_size)))
         if self.lr == "auto":
-            settings["lr"] = min(_AUTO_LR, _AUTO_LR_PER_SERIES * len(panel))
+            settings["lr"] = _auto.learning_rate(len(panel))
         return pretrain(
             self.model_,
             panel,
             held_out,
             n_epochs=int(n_epochs),
             seed=seed,
-            batch_size=batch_size,
+            batch_size=int(batch_size),
             train_stem=bool(self.train_stem),
             augment=bool(self.augment),
             jitter=float(self.jitter),
@@ -770,29 +752,7 @@ class _Embedded:
         return self.panel is not None and np.array_equal(self.panel, panel, equal_nan=True)
 
 
-def _tells_apart(panel: Panel, window_length: int) -> bool:
-    """Whether series are told apart, where there are few or windows have no shape to predict."""
-    no_shape = panel.n_channels * (window_length - 1) < _SMALLEST_SHAPE
-    few = len(panel) < _SMALL_PANEL
-    return len(panel) >= 2 and (few or no_shape)  # a single one has nothing to be told from
-
-
-def training_settings(estimator) -> dict:
-    """The parameters of an estimator that training takes as they are."""
-    return {
-        "lr": estimator.lr,
-        "weight_decay": estimator.weight_decay,
-        "lr_schedule": estimator.lr_schedule,
-        "patience": estimator.patience,
-        "device": estimator.device_,
-        "autocast": uses_bfloat16(estimator.precision, estimator.device_),
-        "compile": estimator.compile,
-        "callbacks": list(estimator.callbacks or []),
-        "verbose": estimator.verbose,
-    }
-
-
-def call_with_width(build: Callable, d_model: int) -> object:
+def _call_with_width(build: Callable, d_model: int) -> object:
     """Call ``build(d_model)``, or ``build()`` if it requires no argument."""
     try:
         parameters = inspect.signature(build).parameters.values()

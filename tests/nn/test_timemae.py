@@ -13,7 +13,7 @@ from tsmae.nn.readout import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer
 from tsmae.training.randomness import new_generator
 
-RECIPE = {
+DEFAULTS = {
     "block": "pre_norm",
     "stem": "conv",
     "window_statistics": True,
@@ -36,7 +36,7 @@ def build(**settings) -> TimeMAE:
     return model
 
 
-@pytest.fixture(params=[{}, RECIPE], ids=["paper", "recipe"])
+@pytest.fixture(params=[{}, DEFAULTS], ids=["paper", "defaults"])
 def model(request):
     return build(**request.param)
 
@@ -313,10 +313,10 @@ def test__codewords__in_eval__deterministic_argmax(model, x):
 @pytest.mark.parametrize(
     ("settings", "embedded"),
     [
-        ({**RECIPE, "mrr_weight": 0.0}, [4]),  # of ten windows: the visible ones
-        ({**RECIPE, "mrr_weight": 1.0}, [4, 6]),  # and the targets
+        ({**DEFAULTS, "mrr_weight": 0.0}, [4]),  # of ten windows: the visible ones
+        ({**DEFAULTS, "mrr_weight": 1.0}, [4, 6]),  # and the targets
         ({"mrr_weight": 0.0}, [4, 6]),
-        ({**RECIPE, "mrr_weight": 0.0, "decoupled": False}, [10]),
+        ({**DEFAULTS, "mrr_weight": 0.0, "decoupled": False}, [10]),
     ],
     ids=["codewords", "regression", "learned codewords", "mask tokens inside"],
 )
@@ -336,7 +336,7 @@ def test__codewords__of_random_projections__embed_nothing(model, x):
 
 
 def test__random_projection__training_in_bfloat16__same_codewords():
-    model = build(**RECIPE)
+    model = build(**DEFAULTS)
     windows = torch.randn(4, 500, 3, 4, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
         words = model.tokenizer.targets(None, windows, None)
@@ -344,7 +344,7 @@ def test__random_projection__training_in_bfloat16__same_codewords():
 
 
 def test__random_projection__level_of_a_window__does_not_matter(x):
-    model = build(**RECIPE, scaling=None)
+    model = build(**DEFAULTS, scaling=None)
     level = torch.randn(6, 3, 1) * 50
     shifted = model.codewords(x + level, True)
     assert (shifted == model.codewords(x, True)).float().mean() > 0.99
@@ -412,7 +412,7 @@ def test__losses__layer_norm_targets__are_normalised(x):
     )
 
 
-@pytest.mark.parametrize("settings", [{}, RECIPE], ids=["paper", "recipe"])
+@pytest.mark.parametrize("settings", [{}, DEFAULTS], ids=["paper", "defaults"])
 def test__losses__padding_behind_series__changes_nothing(x, settings, monkeypatch):
     """Series of unequal length in one batch lose as much as each by itself."""
     model = build(**settings, label_smoothing=0.0).eval()
@@ -504,7 +504,7 @@ def test__contrast__loss__against_numpy():
 
 @pytest.mark.parametrize("gaps", [False, True])
 def test__jitter__what_is_predicted_but_not_the_contrast(x, gaps):
-    model = build(**RECIPE, mrr_weight=0.0, contrast_weight=1.0).eval()
+    model = build(**DEFAULTS, mrr_weight=0.0, contrast_weight=1.0).eval()
     views = (x, 2 * x)
     if gaps:
         x = x.masked_fill(torch.rand(x.shape, generator=new_generator(9)) < 0.2, torch.nan)
@@ -521,7 +521,7 @@ def test__jitter__what_is_predicted_but_not_the_contrast(x, gaps):
 
 def test__contrast__alone__trains_the_whole_backbone_and_predicts_nothing(x):
     weights = {"mcc_weight": 0.0, "mrr_weight": 0.0, "contrast_weight": 2.0}
-    model = build(**RECIPE, **weights).train()
+    model = build(**DEFAULTS, **weights).train()
     views = (x, x.roll(1, dims=-1))
     pretext = model(x, new_generator(0), True, views)
     np.testing.assert_allclose(pretext.loss.item(), 2 * pretext.contrast.item(), rtol=1e-6)
@@ -533,7 +533,7 @@ def test__contrast__alone__trains_the_whole_backbone_and_predicts_nothing(x):
 
 
 def test__contrast__beside_codewords__losses_add_up(x):
-    both, alone = build(**RECIPE, contrast_weight=0.5, mrr_weight=0.0), build(**RECIPE)
+    both, alone = build(**DEFAULTS, contrast_weight=0.5, mrr_weight=0.0), build(**DEFAULTS)
     pretext = both.eval()(x, new_generator(0), True, (x, 2 * x))
     np.testing.assert_allclose(
         pretext.loss.item(), pretext.mcc.item() + 0.5 * pretext.contrast.item(), rtol=1e-6
@@ -542,7 +542,7 @@ def test__contrast__beside_codewords__losses_add_up(x):
 
 
 def test__contrast__padded_views__as_the_series_alone(x):
-    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
+    model = build(**DEFAULTS, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
     padded = torch.nn.functional.pad(x, (0, 8), value=torch.nan)
     alone = model(x, new_generator(0), True, (x, 2 * x)).contrast
     beside = model(padded, new_generator(0), False, (padded, 2 * padded)).contrast
@@ -551,7 +551,7 @@ def test__contrast__padded_views__as_the_series_alone(x):
 
 @pytest.mark.parametrize("resolution", [1, 2])
 def test__contrast__of_views_encoded_one_by_one__the_same(x, resolution):
-    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
+    model = build(**DEFAULTS, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0).eval()
     views = x.clone(), 2 * x + 1
     views[0][:3, :, 30:] = views[1][2:, 0, 5:9] = torch.nan
     found = model(x, new_generator(0), False, views, resolution).contrast
@@ -565,20 +565,22 @@ def test__contrast__of_views_encoded_one_by_one__the_same(x, resolution):
 
 
 def test__contrast__single_series__is_zero(x):
-    model = build(**RECIPE, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
+    model = build(**DEFAULTS, mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
     pretext = model(x[:1], new_generator(0), True, (x[:1], 2 * x[:1]))
     assert pretext.loss == 0
 
 
 def test__contrast__beside_codewords_where_none_is_predicted__counts(x):
-    model = build(**RECIPE, contrast_weight=0.5, mrr_weight=0.0)
+    model = build(**DEFAULTS, contrast_weight=0.5, mrr_weight=0.0)
     short = x[..., :4]  # a single window
     pretext = model(short, new_generator(0), True, (short, 2 * short))
     assert pretext.n_contrasted == len(x) and pretext.contrast > 0
 
 
 def test__contrast__coarser__sees_means_of_scaled_views(x):
-    model = build(**RECIPE, scaling="instance", mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0)
+    model = build(
+        **DEFAULTS, scaling="instance", mcc_weight=0.0, mrr_weight=0.0, contrast_weight=1.0
+    )
     views = (x, x.square())
     found = model.eval()(x, new_generator(0), True, views, 2).contrast
     coarse = [model.backbone.scaling(v).unflatten(-1, (-1, 2)).mean(-1) for v in views]

@@ -106,7 +106,7 @@ class Block(nn.Module):
         hidden = self.expand(x)
         if torch.is_grad_enabled():
             return self.contract(F.gelu(hidden))
-        return self.contract(torch.ops.aten.gelu_(hidden))  # a second tensor would leave the cache
+        return self.contract(torch.ops.aten.gelu_(hidden))  # two would outgrow a core's cache
 
 
 class Encoder(nn.Module):

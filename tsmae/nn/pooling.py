@@ -12,7 +12,7 @@ STATISTICS = (
     "last", "none",
 )  # fmt: skip
 _N_QUARTERS = 4
-_LAGS = (1, 2, 4)  # positions; with two window grids half a window, one and two
+_LAGS = (1, 2, 4)  # positions, of two window grids: half a window, one and two windows
 _CONSTANT_VARIANCE = 1e-3  # of a feature over positions; correlations of smaller ones fade
 _COMPETITORS = 8  # features of which one wins
 _SOFTNESS = 0.1  # deviations of a feature; a hard maximum would jump at rounding errors

@@ -272,6 +272,12 @@ class SeriesEncoder(nn.Module):
         self.location.copy_(torch.from_numpy(location))
         self.scale.copy_(torch.from_numpy(scale))
 
+    def standardized(self, embeddings: np.ndarray) -> np.ndarray:
+        """The embeddings that `standardize` saw, in place, as they come from then on."""
+        embeddings -= self.location.cpu().numpy()
+        embeddings /= self.scale.cpu().numpy()
+        return embeddings
+
     def resize(self, factor: float) -> None:
         """Multiply all embeddings by a factor."""
         self.scale /= factor

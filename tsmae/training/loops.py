@@ -14,6 +14,7 @@ from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from torch import nn
 
+from tsmae._auto import largest_batch
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
 from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
@@ -29,27 +30,11 @@ _DEVICE_POINTS = 2**20  # time points of a batch elsewhere: some GB
 _DEVICE_CHANNELS = 32  # from twice as many on, channels decide how much memory a point takes
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _CALIBRATE_ON = 256  # series, of many windows each
-_TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
 _METRICS_BATCH = 128  # series
-_AUTO_STEPS = 16  # an epoch, of batch_size="auto"
 # what skorch's callbacks keep of a fit, on objects that are parameters: the optimiser, the weights
 _LEFT_BEHIND = ("lr_scheduler_", "best_model_weights_")
 _WORKER = "tsmae-embedding"  # name of the threads
 _LARGEST_OF_HEAP = 2**25 - 2**16  # bytes; glibc takes larger blocks from the system each time
-
-
-def batch_size_of(batch_size: int | str, panel: Panel, smallest: int, largest: int) -> int:
-    """Series in a batch; "auto" gives 16 steps an epoch, as far as `smallest` and `largest` do.
-
-    And fewer of series so long that a batch of them would not fit in memory.
-    """
-    if batch_size != "auto":
-        return int(batch_size)
-    return min(max(len(panel) // _AUTO_STEPS, smallest), largest, _most_of(panel))
-
-
-def _most_of(panel: Panel) -> int:
-    return max(2, _TRAINING_POINTS // panel.n_points)
 
 
 def pretrain(
@@ -174,7 +159,7 @@ def evaluate_pretext(
     model: TimeMAE, panel: Panel, device: torch.device, resolution: int
 ) -> dict[str, float]:
     """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
-    batch_size = min(_METRICS_BATCH, _most_of(panel))
+    batch_size = min(_METRICS_BATCH, largest_batch(panel))
     net = PretrainingNet(
         model, device=str(device), batch_size=batch_size, resolutions=(resolution,)
     ).initialize()

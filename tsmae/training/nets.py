@@ -168,7 +168,7 @@ class PretrainingNet(PanelNet):
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         # held-out losses are compared between epochs: always on the same masks and resolutions
         self.masks_ = self.generator if training else new_generator(0, self.device)
-        first = len(self.history) - 1 if training else 0  # or few batches would leave some out
+        first = len(self.history) - 1 if training else 0  # epochs of few batches reach all in turn
         self.turns_ = islice(cycle(self.resolutions), first, None)
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import sklearn.exceptions
 import sktime.exceptions
 import torch
-from sklearn.utils import Tags, TransformerTags
+from sklearn.utils import Tags, TransformerTags, column_or_1d
 from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.multiclass import check_classification_targets
 
 from tsmae._parameters import check_callbacks, readout_of
 from tsmae.training.device import cpu_by_default, no_autocast
@@ -44,6 +45,9 @@ class Bridge:
 
     _parameter_constraints: dict[str, Any]
     is_fitted: bool
+    embedding_dim_: int
+    get_params: Any  # of sktime
+    get_param_names: Any
     callbacks: Any
     random_state: Any
     validation_fraction: float | None
@@ -52,7 +56,7 @@ class Bridge:
         """Equal for equal estimators, which sktime compares by their parameters."""
         return hash(type(self))
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, and forget the fit if there was one, as all sktime estimators do.
 
         Raises
@@ -72,26 +76,26 @@ class Bridge:
                     f"Invalid parameter {name!r} for {type(self).__name__}; there are "
                     f"{self.get_param_names()}."
                 )
-        return super().set_params(**params)
+        return super().set_params(**params)  # type: ignore[misc]
 
-    def reset(self):
+    def reset(self) -> Self:
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
         kept = {k: v for k, v in vars(self).items() if k in _KEPT_BY_RESET}
-        super().reset()
+        super().reset()  # type: ignore[misc]
         vars(self).update(kept)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.is_fitted
 
-    def check_is_fitted(self, method_name=None) -> None:
+    def check_is_fitted(self, method_name: str | None = None) -> None:
         """Raise an error that both libraries know if there was no `fit`."""
         if not self.is_fitted:
             raise NotFittedError(
                 f"This {type(self).__name__} instance has not been fitted yet: call `fit` first."
             )
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
         self.check_is_fitted()
         return embedding_names(self.embedding_dim_)
@@ -583,9 +587,6 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
     TypeError, ValueError
         If labels are missing, not one per series, of mixed types, or continuous numbers.
     """
-    from sklearn.utils import column_or_1d
-    from sklearn.utils.multiclass import check_classification_targets
-
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: labels are needed.")
     framed = isinstance(y, pd.DataFrame)  # whose single column needs no warning

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -192,34 +194,34 @@ class TimeMAEClassifier(
 
     def __init__(
         self,
-        transformer=None,
-        fine_tune="auto",
-        max_epochs=8,
-        batch_size="auto",
-        lr=5e-4,
-        weight_decay=0.05,
-        class_weight=None,
-        validation_fraction=None,
-        unlabeled=None,
+        transformer: TimeMAETransformer | FrozenEstimator | None = None,
+        fine_tune: str = "auto",
+        max_epochs: int = 8,
+        batch_size: int | str = "auto",
+        lr: float = 5e-4,
+        weight_decay: float = 0.05,
+        class_weight: dict | str | None = None,
+        validation_fraction: float | None = None,
+        unlabeled: Any = None,
         *,
-        self_training=None,
-        pooling=("mean", "quarters"),
-        pooling_layers="last",
-        pooling_resolutions=(1,),
-        pooling_slopes=(),
-        pooling_shifts=1,
-        average_probe=True,
-        jitter="auto",
-        label_smoothing=0.1,
-        lr_schedule="one_cycle",
-        patience=10,
-        precision="auto",
-        callbacks=None,
-        compile=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        self_training: float | None = None,
+        pooling: str | Sequence[str] = ("mean", "quarters"),
+        pooling_layers: str = "last",
+        pooling_resolutions: Sequence[int] = (1,),
+        pooling_slopes: Sequence[int] = (),
+        pooling_shifts: int = 1,
+        average_probe: bool = True,
+        jitter: float | str = "auto",
+        label_smoothing: float = 0.1,
+        lr_schedule: str | None = "one_cycle",
+        patience: int | None = 10,
+        precision: str = "auto",
+        callbacks: Sequence | None = None,
+        compile: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int | bool = 0,
+    ) -> None:
         self.transformer = transformer
         self.fine_tune = fine_tune
         self.max_epochs = max_epochs
@@ -248,7 +250,7 @@ class TimeMAEClassifier(
         self.verbose = verbose
         super().__init__()
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters; if `deep` those of the transformer too, the default one's for None."""
         params = super().get_params(deep)
         if deep and self.transformer is None:
@@ -256,7 +258,7 @@ class TimeMAEClassifier(
             params |= {f"{_NESTED}{name}": value for name, value in default.items()}
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, and forget the fit; ``transformer__…`` sets those of the transformer.
 
         With ``transformer=None`` they apply to the default transformer.
@@ -281,7 +283,7 @@ class TimeMAEClassifier(
 
     # ------------------------------------------------------------------ the two contracts
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Self:
         """Pre-train where asked to, then fine-tune on labels.
 
         Parameters
@@ -320,7 +322,7 @@ class TimeMAEClassifier(
             self._remember_input(read)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray | pd.DataFrame:
         """Class of each series.
 
         Parameters
@@ -334,7 +336,7 @@ class TimeMAEClassifier(
         """
         return super().predict(self._read(X).values)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray | pd.DataFrame:
         """Probability of each class.
 
         Parameters
@@ -352,7 +354,7 @@ class TimeMAEClassifier(
             return probabilities.astype(np.float64, copy=False)
         return probabilities
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean accuracy; series that `unlabeled` marks, in any of several outputs, do not count.
 
         Of several outputs all must be right.
@@ -387,7 +389,7 @@ class TimeMAEClassifier(
         right = [p == labels for p, labels in zip(predicted, outputs, strict=True)]
         return float(np.average(np.all(right, axis=0), weights=weights))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> pd.DataFrame:
         """Embeddings of the fine-tuned encoder, which the linear head sees.
 
         Parameters
@@ -404,7 +406,7 @@ class TimeMAEClassifier(
         embeddings = embed(self.model_.encoder, Panel.from_array(read.values), self.device_)
         return embedding_frame(embeddings, read.instances)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the embedding's columns: ``timemae0``, ``timemae1``, …"""
         self.check_is_fitted()
         self._check_embeds()
@@ -677,7 +679,7 @@ class TimeMAEClassifier(
         self._y_metadata, self._y_inner_mtype = {"is_univariate": True}, "numpy1D"
 
     @classmethod
-    def get_test_params(cls, parameter_set="default"):
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict]:
         """Three small settings for sktime's test suite."""
         paper, defaults = TimeMAETransformer.get_test_params()
         short = {"max_epochs": 1, "precision": "float32"}

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
@@ -62,6 +62,8 @@ class SavedAsTensors:
     Subclasses name their modules in `_modules`, and rebuild them in `_build_modules` from the
     parameters and the other fitted attributes.
     """
+
+    check_is_fitted: Any  # of the estimator
 
     @property
     def _modules(self) -> tuple[str, ...]:
@@ -113,7 +115,9 @@ class SavedAsTensors:
 
     # ------------------------------------------------------------------ save and load
 
-    def save(self, path=None, serialization_format="pickle"):
+    def save(
+        self, path: str | os.PathLike | None = None, serialization_format: str = "pickle"
+    ) -> Any:
         """Save the fitted estimator.
 
         What it requests of scikit-learn's metadata routing is not kept.
@@ -138,7 +142,7 @@ class SavedAsTensors:
             `encoder` or on several outputs: pickle it.
         """
         if path is None:
-            return super().save(None, serialization_format)
+            return super().save(None, serialization_format)  # type: ignore[misc]
         self.check_is_fitted()
         path = _zip_path(path)
         if not path.parent.is_dir():
@@ -164,7 +168,7 @@ class SavedAsTensors:
         return ZipFile(path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> Self:
         """Load what `save` wrote; nothing in the file is executed.
 
         Parameters
@@ -200,7 +204,7 @@ class SavedAsTensors:
             return _restore(description["estimator"], weights, cls)
 
     @classmethod
-    def load_from_path(cls, serial):
+    def load_from_path(cls, serial: str | os.PathLike) -> Self:
         """What :func:`sktime.base.load` calls."""
         return cls.load(serial)
 

@@ -6,14 +6,19 @@ shown, and no global state is touched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
+from tsmae._interop import read_panel
+from tsmae._parameters import check_position
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from tsmae.transformer import TimeMAETransformer
 
 _CURVES = (
     "loss", "mrr", "mcc", "reconstruction", "contrast", "hit_rate", "ndcg", "distinct_codewords",
@@ -30,7 +35,12 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plot_embedding(embedding, labels=None, method: str = "pca", random_state=0) -> Figure:
+def plot_embedding(
+    embedding: np.ndarray | pd.DataFrame,
+    labels: Any = None,
+    method: str = "pca",
+    random_state: int | np.random.RandomState | None = 0,
+) -> Figure:
     """Embeddings in two dimensions, coloured by label.
 
     Parameters
@@ -117,7 +127,9 @@ def plot_history(history: list[dict]) -> Figure:
     return figure
 
 
-def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figure:
+def plot_codewords(
+    transformer: TimeMAETransformer, X: Any, channel: int = 0, codebook: int = 0
+) -> Figure:
     """Series with each window coloured by its codeword.
 
     Parameters
@@ -132,9 +144,6 @@ def plot_codewords(transformer, X, channel: int = 0, codebook: int = 0) -> Figur
     -------
     matplotlib.figure.Figure
     """
-    from tsmae._interop import read_panel
-    from tsmae._parameters import check_position
-
     ids = transformer.codewords(X, codebook=codebook)
     values = read_panel(X).values
     check_position("channel", channel, values.shape[1])

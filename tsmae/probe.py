@@ -13,7 +13,9 @@ _FEW_SERIES = 8  # times fewer than features; a rotation of more costs more than
 _NEGLIGIBLE = 1e-10  # of the largest square: float32 knows no more
 
 
-def linear_probe(n_series: int, n_features: int, class_weight=None) -> LogisticRegression:
+def linear_probe(
+    n_series: int, n_features: int, class_weight: dict | str | None = None
+) -> LogisticRegression:
     """Logistic regression for standardised embeddings of `n_series` labelled series.
 
     `TimeMAETransformer.transform` scales embeddings for scikit-learn's default penalty, which
@@ -46,7 +48,9 @@ def column_deviation(n_columns: int) -> float:
     return _EMBEDDING_NORM / n_columns**0.5
 
 
-def fit_probe(embeddings: np.ndarray, targets: np.ndarray, class_weight=None) -> LogisticRegression:
+def fit_probe(
+    embeddings: np.ndarray, targets: np.ndarray, class_weight: dict | str | None = None
+) -> LogisticRegression:
     """A :func:`linear_probe`, fitted, in less time where series are few beside their features.
 
     They span as many dimensions as they are, and the penalty sees no rotation: a regression on

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
@@ -290,60 +292,67 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     def __init__(
         self,
-        window_length="auto",
-        d_model=128,
-        n_heads=4,
-        n_layers=4,
-        n_decoupled_layers=2,
-        dropout="auto",
-        mask_ratio=0.6,
-        n_codewords=192,
-        temperature=1.0,
-        momentum=0.99,
-        mrr_weight=0.0,
-        mcc_weight="auto",
-        label_smoothing=0.2,
-        codeword_gradient=True,
-        pooling=("max", "std", "quarters", "autocorrelation", "cross_correlation", "winners"),
-        scaling="auto",
-        max_epochs="auto",
-        batch_size="auto",
-        lr="auto",
-        weight_decay=0.05,
-        lr_schedule="one_cycle",
-        encoder=None,
-        callbacks=None,
-        compile=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
+        window_length: int | str = "auto",
+        d_model: int = 128,
+        n_heads: int = 4,
+        n_layers: int = 4,
+        n_decoupled_layers: int = 2,
+        dropout: float | str = "auto",
+        mask_ratio: float = 0.6,
+        n_codewords: int = 192,
+        temperature: float = 1.0,
+        momentum: float = 0.99,
+        mrr_weight: float = 0.0,
+        mcc_weight: float | str = "auto",
+        label_smoothing: float = 0.2,
+        codeword_gradient: bool = True,
+        pooling: str | Sequence[str] = (
+            "max",
+            "std",
+            "quarters",
+            "autocorrelation",
+            "cross_correlation",
+            "winners",
+        ),
+        scaling: str | None = "auto",
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        lr: float | str = "auto",
+        weight_decay: float = 0.05,
+        lr_schedule: str | None = "one_cycle",
+        encoder: Callable[..., torch.nn.Module] | None = None,
+        callbacks: Sequence | None = None,
+        compile: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int | bool = 0,
         *,
-        block="pre_norm",
-        decoupled_dropout=None,
-        stem="conv",
-        window_statistics=True,
-        mask_per="series",
-        decoupled=True,
-        tokenizer="random_projection",
-        n_codebooks=4,
-        mrr_target="raw",
-        reconstruction_weight=0.0,
-        spectral_weight=0.0,
-        contrast_weight="auto",
-        contrast_temperature=0.2,
-        init="auto",
-        train_stem=True,
-        augment=False,
-        jitter=0.0,
-        pooling_layers="ends",
-        pooling_resolutions=(1, 2, 4),
-        pooling_slopes=(2, 4),
-        pooling_shifts=2,
-        standardize=True,
-        validation_fraction=None,
-        patience=None,
-        precision="auto",
-    ):
+        block: str = "pre_norm",
+        decoupled_dropout: float | None = None,
+        stem: str = "conv",
+        window_statistics: bool = True,
+        mask_per: str = "series",
+        decoupled: bool = True,
+        tokenizer: str = "random_projection",
+        n_codebooks: int = 4,
+        mrr_target: str = "raw",
+        reconstruction_weight: float = 0.0,
+        spectral_weight: float = 0.0,
+        contrast_weight: float | str = "auto",
+        contrast_temperature: float = 0.2,
+        init: str = "auto",
+        train_stem: bool = True,
+        augment: bool = False,
+        jitter: float = 0.0,
+        pooling_layers: str = "ends",
+        pooling_resolutions: Sequence[int] = (1, 2, 4),
+        pooling_slopes: Sequence[int] = (2, 4),
+        pooling_shifts: int = 2,
+        standardize: bool = True,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        precision: str = "auto",
+    ) -> None:
         self.window_length = window_length
         self.d_model = d_model
         self.n_heads = n_heads
@@ -400,7 +409,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     # ------------------------------------------------------------------ the two contracts
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Pre-train on a panel.
 
         Parameters
@@ -435,7 +444,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             self._remember_input(read)
         return self
 
-    def transform(self, X, y=None):
+    def transform(self, X: Any, y: Any = None) -> pd.DataFrame:
         """Embed each series.
 
         Parameters
@@ -459,7 +468,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         embeddings.index = read.instances
         return embeddings
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
         """`fit`, then `transform` of the same panel.
 
         The same numbers in less time: what `fit` embeds to standardise is not embedded again.
@@ -590,7 +599,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _modules(self) -> tuple[str, ...]:
         return "model_", "series_encoder_"
 
-    def _build_modules(self, generator=None):
+    def _build_modules(self, generator: torch.Generator | None = None) -> None:
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""
         generator = new_generator(0) if generator is None else generator
         # float32, whatever torch's default
@@ -641,7 +650,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             batch_size = _auto.batch_size(panel, _SMALLEST_BATCH, _LARGEST_BATCH)
         n_epochs = self.max_epochs
         if n_epochs == "auto":
-            n_epochs = _auto.n_epochs(len(batch_starts(len(panel), batch_size)))
+            n_epochs = _auto.n_epochs(len(batch_starts(len(panel), int(batch_size))))
         if self.lr == "auto":
             settings["lr"] = _auto.learning_rate(len(panel))
         return pretrain(
@@ -660,7 +669,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     # ------------------------------------------------------------------ looking inside
 
-    def codewords(self, X, codebook=0):
+    def codewords(self, X: Any, codebook: int = 0) -> np.ndarray:
         """Codeword of each window, as the tokenizer assigns it without noise.
 
         Parameters
@@ -685,7 +694,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
         return apply(assign, panel, self.device_)
 
-    def reconstruction_metrics(self, X):
+    def reconstruction_metrics(self, X: Any) -> dict[str, float]:
         """Pretext losses and metrics on held-out series, with fixed masks and no noise.
 
         Parameters
@@ -724,7 +733,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         return Panel.from_array(read.values)
 
     @classmethod
-    def get_test_params(cls, parameter_set="default"):
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict]:
         """Two small settings for sktime's test suite: the paper's, and the defaults' parts."""
         small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}
         short = {"window_length": 4, "max_epochs": 1, "n_codewords": 8, "batch_size": 128}

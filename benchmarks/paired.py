@@ -24,7 +24,7 @@ from tsmae import TimeMAETransformer, presets
 from tsmae.nn.dropout import dropout
 from tsmae.panel import Panel
 from tsmae.probe import fit_probe, linear_probe
-from tsmae.training import loops
+from tsmae.training import inference
 from tsmae.training.batches import BatchIterator, PanelDataset
 from tsmae.training.randomness import new_generator
 
@@ -115,12 +115,12 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
     )
 
     panel = np.random.default_rng(0).normal(size=(4 * _BATCH, 9, 128)).astype(np.float32)
-    n_cached = loops._CACHED_POINTS
+    n_cached = inference._CACHED_POINTS
     for name, settings in (("paper's settings", presets.PAPER), ("defaults", {})):
         encoder = TimeMAETransformer(**{**settings, "max_epochs": 0}).fit(panel)
 
         def transform(n_points, encoder=encoder):
-            with mock.patch.object(loops, "_CACHED_POINTS", n_points):
+            with mock.patch.object(inference, "_CACHED_POINTS", n_points):
                 encoder.transform(panel)
 
         def plain(encoder=encoder):
@@ -129,7 +129,7 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
 
         def one_after_the_other(encoder=encoder):
             in_turn = contextlib.nullcontext(map)
-            with mock.patch.object(loops, "_map_over", lambda n_workers: in_turn):
+            with mock.patch.object(inference, "_map_over", lambda n_workers: in_turn):
                 encoder.transform(panel)
 
         yield (

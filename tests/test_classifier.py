@@ -16,7 +16,7 @@ from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import fit_probe, linear_probe
-from tsmae.training.loops import embed
+from tsmae.training.inference import embed
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 

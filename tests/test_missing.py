@@ -6,7 +6,7 @@ import torch
 from _panels import classifier, embed, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tsmae.nn.embedding import bridge_gaps
+from tsmae.nn.series import bridge_gaps
 from tsmae.panel import Panel, channel_statistics
 
 N, C, T, WINDOW = 10, 2, 26, 4

@@ -9,7 +9,7 @@ from _panels import pad, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae.panel import Panel, channel_statistics, median_own_deviation
-from tsmae.training.loops import apply
+from tsmae.training.inference import apply
 
 SERIES, _ = ragged()
 LENGTHS = [s.shape[1] for s in SERIES]

@@ -20,7 +20,7 @@ from sklearn.frozen import FrozenEstimator
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
-from tsmae.training import loops
+from tsmae.training import inference
 
 SERIES, LABELS = ragged()
 SERIES[4][:, 2:11] = np.nan
@@ -372,10 +372,10 @@ def two_threads():
 
 
 def test__transform__batches_on_several_threads__same_numbers(fitted, monkeypatch, two_threads):
-    monkeypatch.setattr(loops, "_CACHED_POINTS", 50)  # batches of a few series
+    monkeypatch.setattr(inference, "_CACHED_POINTS", 50)  # batches of a few series
     seen = set()
-    run = loops._run_torch_alone
-    monkeypatch.setattr(loops, "_run_torch_alone", lambda *a: (seen.add(get_ident()), run(*a)))
+    run = inference._run_torch_alone
+    monkeypatch.setattr(inference, "_run_torch_alone", lambda *a: (seen.add(get_ident()), run(*a)))
     several = embed(fitted, SERIES)
     assert len(seen) >= 2 and get_ident() not in seen
     assert torch.get_num_threads() == 2
@@ -392,7 +392,7 @@ def test__apply__error_on_one_of_several_threads__reaches_the_caller(two_threads
 
     panel = Panel.from_array(np.zeros((1000, 1, 100)))
     with pytest.raises(RuntimeError, match="inside"):
-        loops.apply(fail, panel, torch.device("cpu"))
+        inference.apply(fail, panel, torch.device("cpu"))
     assert torch.get_num_threads() == 2
 
 
@@ -408,7 +408,7 @@ def test__apply__thread_refused_by_the_system__error_reaches_the_caller(two_thre
     monkeypatch.setattr(Thread, "start", start_one)
     panel = Panel.from_array(np.zeros((1000, 1, 100)))
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        loops.apply(lambda batch: batch.x, panel, torch.device("cpu"))
+        inference.apply(lambda batch: batch.x, panel, torch.device("cpu"))
     assert not started[0].is_alive()
     monkeypatch.undo()
     with ThreadPoolExecutor(1) as pool:  # each new thread had one

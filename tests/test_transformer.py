@@ -24,7 +24,7 @@ from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.nn import timemae
 from tsmae.panel import Panel
 from tsmae.training import device as device_module
-from tsmae.training import loops
+from tsmae.training import inference
 from tsmae.training.batches import PanelDataset
 from tsmae.training.device import uses_bfloat16
 from tsmae.training.nets import FineTuningNet, PretrainingNet
@@ -90,11 +90,13 @@ def test__fit_transform__as_fit_and_transform_but_embeds_once(
     X, _ = panel
     X = np.where(np.arange(40) < 40 - np.arange(24)[:, None, None], X, np.nan)
     if sampled:
-        monkeypatch.setattr("tsmae.training.loops._STANDARDIZE_ON", 20)
+        monkeypatch.setattr("tsmae.training.inference._STANDARDIZE_ON", 20)
     settings = {**small, "standardize": standardized}
     expected = TimeMAETransformer(**settings).fit(X).transform(X)
     calls = []
-    monkeypatch.setattr("tsmae.transformer.embed", lambda *a: calls.append(a) or loops.embed(*a))
+    monkeypatch.setattr(
+        "tsmae.transformer.embed", lambda *a: calls.append(a) or inference.embed(*a)
+    )
     transformer = TimeMAETransformer(**settings)
     pd.testing.assert_frame_equal(transformer.fit_transform(X), expected, check_exact=True)
     assert len(calls) == (0 if standardized and not sampled else 1)
@@ -208,7 +210,7 @@ def test__transform__batch_mates_and_batch_size__do_not_matter(panel, small, mon
     alone = np.concatenate([transformer.transform(x[None]) for x in X])
     np.testing.assert_allclose(alone, together, atol=1e-5)
     np.testing.assert_allclose(transformer.transform(X[::-1])[::-1], together, atol=1e-5)
-    monkeypatch.setattr("tsmae.training.loops._EMBEDDING_BATCH", 5)
+    monkeypatch.setattr("tsmae.training.inference._EMBEDDING_BATCH", 5)
     np.testing.assert_allclose(transformer.transform(X), together, atol=1e-5)
 
 
@@ -773,7 +775,7 @@ def test__transform__one_long_series__leaves_batches_of_short_ones_large(monkeyp
     X = [rng.normal(size=(1, 20)).astype(np.float32) for _ in range(40)]
     fitted = TimeMAETransformer(**{**small, "max_epochs": 0}).fit(X)
     alone = fitted.transform(X)
-    monkeypatch.setattr("tsmae.training.loops._CACHED_POINTS", 200)
+    monkeypatch.setattr("tsmae.training.inference._CACHED_POINTS", 200)
     sizes, forward = [], type(fitted.series_encoder_).forward
 
     def spy(self, x, *args):
@@ -843,7 +845,7 @@ def test__batches__on_a_device__smaller_the_more_channels():
     sizes = []
     for n_channels in (1, 63, 128):
         panel = Panel.from_array(np.zeros((300, n_channels, 2**13), np.float32))
-        batches = loops._batches_by_length(panel, torch.device("meta"))
+        batches = inference._batches_by_length(panel, torch.device("meta"))
         sizes.append(batches[0].stop)
     assert sizes == [128, 128, 32]
 

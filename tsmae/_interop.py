@@ -31,7 +31,6 @@ _SKLEARN_BOOKKEEPING = (
     "_sklearn_output_config",
     "_metadata_request",
 )
-_KEPT_BY_RESET = (*_SKLEARN_BOOKKEEPING, "_embedded")  # the latter by `fit_transform`
 
 _ACCEPTED = (
     "a numpy array (n_series, n_channels, n_points) or (n_series, n_points), a list of arrays "
@@ -44,6 +43,7 @@ class Bridge:
     """The left-most base of our estimators: one object, two contracts."""
 
     _parameter_constraints: dict[str, Any]
+    _kept_by_reset: tuple[str, ...] = ()  # private attributes
     is_fitted: bool
     embedding_dim_: int
     get_params: Any  # of sktime
@@ -80,7 +80,8 @@ class Bridge:
 
     def reset(self) -> Self:
         """Forget the fit, as sktime's ``reset``, but keep scikit-learn's own bookkeeping."""
-        kept = {k: v for k, v in vars(self).items() if k in _KEPT_BY_RESET}
+        names = (*_SKLEARN_BOOKKEEPING, *self._kept_by_reset)
+        kept = {name: vars(self)[name] for name in names if name in vars(self)}
         super().reset()  # type: ignore[misc]
         vars(self).update(kept)
         return self

@@ -37,7 +37,8 @@ from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import column_deviation, fit_probe
 from tsmae.training.device import resolve_device
-from tsmae.training.loops import apply, calibrate, embed, fine_tune, standardize
+from tsmae.training.inference import apply, calibrate, embed, standardize
+from tsmae.training.loops import fine_tune
 from tsmae.training.randomness import draw_seed, new_generator
 from tsmae.transformer import TimeMAETransformer
 

@@ -22,14 +22,8 @@ from tsmae.probe import column_deviation
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
 from tsmae.training.batches import batch_starts
 from tsmae.training.device import resolve_device
-from tsmae.training.loops import (
-    apply,
-    calibrate,
-    embed,
-    evaluate_pretext,
-    pretrain,
-    standardize,
-)
+from tsmae.training.inference import apply, calibrate, embed, standardize
+from tsmae.training.loops import evaluate_pretext, pretrain
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
 
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 128
@@ -289,6 +283,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "property:randomness": "derandomized",
     }
     _parameter_constraints = TRANSFORMER
+    _kept_by_reset = ("_embedded",)  # by `fit_transform`, from before `fit`
 
     def __init__(
         self,

@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from tsmae.nn import Backbone, SeriesEncoder, TimeMAEConfig
-from tsmae.nn.embedding import jitter
-from tsmae.nn.readout import average_down, slope
+from tsmae.nn.series import average_down, jitter, slope
 from tsmae.training.randomness import new_generator
 
 

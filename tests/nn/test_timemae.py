@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from tsmae.nn import TimeMAE, TimeMAEConfig
-from tsmae.nn.embedding import jitter
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
-from tsmae.nn.readout import average_down
+from tsmae.nn.series import average_down, jitter
 from tsmae.nn.tokenizer import LearnedTokenizer
 from tsmae.training.randomness import new_generator
 

@@ -10,13 +10,12 @@ from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.embedding import (
     FeatureEncoder,
     Positions,
-    Scaling,
     Windows,
-    bridge_gaps,
     pad_to_windows,
     slice_windows,
     without_lone_tail,
 )
+from tsmae.nn.series import Scaling, bridge_gaps
 
 _POSITION_STD = 0.02
 

@@ -1,4 +1,4 @@
-"""From a batch of series to embedded sub-series: scaling, windows, feature encoder, positions.
+"""From a batch of scaled series to embedded sub-series: windows, feature encoder, positions.
 
 NaN marks a value that was not observed, be it a gap or the padding behind a shorter series.
 It is taken out of the numbers here and lives on as masks.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,15 +16,14 @@ from tsmae.nn.config import TimeMAEConfig
 
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
-_TINY = 1e-6
 _SMALLEST_DEVIATION = 1e-3  # of a scaled window; below it there is only noise
-_LIMIT = 1e15  # variances of larger numbers overflow: they become infinite, and so an error
 
 
 class Windows(NamedTuple):
     """Sub-series of a batch.
 
-    values : (B, N, C, δ), scaled; gaps are bridged linearly, see :func:`bridge_gaps`.
+    values : (B, N, C, δ), scaled; gaps are bridged linearly, see
+        :func:`~tsmae.nn.series.bridge_gaps`.
     observed : (B, N, C, δ) bool, None where everything was.
     valid : (B, N) bool, whether the window counts, see :func:`without_lone_tail`; None if all do.
     """
@@ -33,59 +31,6 @@ class Windows(NamedTuple):
     values: torch.Tensor
     observed: torch.Tensor | None
     valid: torch.Tensor | None
-
-
-class Scaling(nn.Module):
-    """Shift and scale every channel: by the panel's statistics, by the series' own, or not."""
-
-    location: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, n_channels: int, mode: str | None):
-        super().__init__()
-        self.mode = mode
-        self.register_buffer("location", torch.zeros(n_channels, 1))
-        self.register_buffer("scale", torch.ones(n_channels, 1))
-
-    def set_statistics(self, location: np.ndarray, scale: np.ndarray) -> None:
-        """The panel's means and deviations, both (C,)."""
-        self.location.copy_(torch.from_numpy(location)[:, None])
-        self.scale.copy_(torch.from_numpy(scale)[:, None])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T) -> (B, C, T); NaN stays NaN."""
-        if self.mode == "instance":
-            level = _magnitude(x)
-            # else the rounding of a mean, which depends on padding, would be as large as the shape
-            x = x - level * (x / level).nanmean(-1, keepdim=True)
-            size = _magnitude(x)  # squares must not overflow
-            x = x / size
-            centred = x - x.nanmean(-1, keepdim=True)
-            deviation = centred.square().nanmean(-1, keepdim=True).sqrt()
-            # a constant channel has a deviation of rounding errors, one never seen has NaN
-            return centred / torch.where(deviation > _TINY * (level / size), deviation, torch.inf)
-        if self.mode == "channel":
-            x = (x - self.location) / self.scale
-        return x.masked_fill(x.abs() > _LIMIT, torch.inf)
-
-
-def _magnitude(x: torch.Tensor) -> torch.Tensor:
-    """The largest absolute value of each channel, (B, C, T) -> (B, C, 1); 1 where all are 0."""
-    largest = x.abs().nan_to_num(0.0).amax(-1, keepdim=True)
-    return torch.where(largest > 0, largest, 1.0)
-
-
-def jitter(x: torch.Tensor, deviation: float, generator: torch.Generator) -> torch.Tensor:
-    """Give each channel of scaled series (B, C, T) another size and level.
-
-    Its values are multiplied by a log-normal factor and shifted by a normal offset, both of this
-    deviation and drawn anew for each series.
-    """
-    n_series, n_channels, _ = x.shape
-    shape = (2, n_series, n_channels, 1)
-    noise = torch.randn(shape, dtype=x.dtype, device=x.device, generator=generator)
-    factor, offset = deviation * noise
-    return x * factor.exp() + offset
 
 
 def pad_to_windows(x: torch.Tensor, window_length: int, offset: int = 0) -> torch.Tensor:
@@ -113,25 +58,6 @@ def without_lone_tail(observed: torch.Tensor) -> torch.Tensor:
     last = torch.where(valid, order, -1).amax(1, keepdim=True)
     lone = (order == last) & ~observed[..., 1:].flatten(2).any(-1)
     return valid & ~(lone & (valid.sum(1, keepdim=True) > 1))
-
-
-def bridge_gaps(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill NaN in (B, C, T) by straight lines between observations of the same channel.
-
-    Before the first and after the last observation the nearest one is held; a channel without
-    any is 0. Returns the values and where they were observed.
-    """
-    observed = ~x.isnan()
-    n_points = x.shape[-1]
-    time = torch.arange(n_points, device=x.device).expand(x.shape)
-    before = torch.where(observed, time, -1).cummax(-1).values
-    after = torch.where(observed, time, n_points).flip(-1).cummin(-1).values.flip(-1)
-    before = torch.where(before < 0, after, before).clamp_max(n_points - 1)
-    after = torch.where(after == n_points, before, after)
-    values = x.nan_to_num(0.0)
-    left, right = values.gather(-1, before), values.gather(-1, after)
-    share = (time - before) / (after - before).clamp_min(1)
-    return torch.lerp(left, right, share.to(values.dtype)), observed
 
 
 class FeatureEncoder(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tsmae.nn.backbone import Backbone
-from tsmae.nn.embedding import bridge_gaps, jitter
 from tsmae.nn.pooling import N_VECTORS, pool
+from tsmae.nn.series import average_down, jitter, slope
 
 LAYERS = ("last", "all", "ends")
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
@@ -23,45 +23,6 @@ def _is_constant(deviation: np.ndarray, location: np.ndarray) -> np.ndarray:
     size = min(1.0, np.sqrt(np.square(location).mean()))
     smallest = np.maximum(_CONSTANT * np.abs(location), _NOISE * size)
     return deviation <= smallest + np.finfo(np.float32).tiny
-
-
-def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:
-    """Means of `resolution` points each: (B, C, T) -> (B, C, ⌈T/r⌉), NaN where none was observed.
-
-    Gaps between observations are bridged first, so that each mean stands for the middle of its
-    points and not for those that happen to be there. `complete` promises that nothing is NaN.
-    """
-    resolution = min(resolution, x.shape[-1])
-    if resolution == 1:
-        return x
-    padding = (0, -x.shape[-1] % resolution)
-    if complete:
-        padded = nn.functional.pad(x, padding, value=torch.nan)
-        return padded.unflatten(-1, (-1, resolution)).nanmean(-1)
-    values, observed = bridge_gaps(x)
-    begun, ended = observed.cumsum(-1) > 0, observed.flip(-1).cumsum(-1).flip(-1) == 0
-    values = values.masked_fill(~begun | ended, torch.nan)
-    means = nn.functional.pad(values, padding, value=torch.nan).unflatten(-1, (-1, resolution))
-    seen = nn.functional.pad(observed, padding).unflatten(-1, (-1, resolution)).any(-1)
-    return means.nanmean(-1).masked_fill(~seen, torch.nan)
-
-
-def slope(x: torch.Tensor, complete: bool = False) -> torch.Tensor:
-    """Central differences over time: (B, C, T) -> (B, C, T), NaN where x is.
-
-    One-sided at a channel's first and last observation, between which gaps are bridged; 0 if it
-    has but one. `complete` promises that nothing is NaN.
-    """
-    n_points = x.shape[-1]
-    if complete and n_points > 1:
-        return torch.gradient(x, dim=-1)[0]
-    values, observed = bridge_gaps(x)
-    time = torch.arange(n_points, device=x.device).expand(x.shape)
-    first = torch.where(observed, time, n_points - 1).amin(-1, keepdim=True)
-    last = torch.where(observed, time, 0).amax(-1, keepdim=True)
-    before, after = torch.maximum(time - 1, first), torch.minimum(time + 1, last)
-    rise = values.gather(-1, after) - values.gather(-1, before)
-    return (rise / (after - before).clamp_min(1)).masked_fill(~observed, torch.nan)
 
 
 def _interleave(

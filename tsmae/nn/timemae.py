@@ -20,10 +20,10 @@ from tsmae.nn.backbone import Backbone, never_empty
 from tsmae.nn.blocks import DecoupledEncoder, initialize
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
-from tsmae.nn.embedding import Windows, jitter
+from tsmae.nn.embedding import Windows
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.pooling import pool
-from tsmae.nn.readout import average_down
+from tsmae.nn.series import average_down, jitter
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02
@@ -117,7 +117,7 @@ class TimeMAE(nn.Module):
 
         `views` are two random views of the batch, of the same shape, for the contrast, which
         sees means of `resolution` points each; `jitter_deviation` is of the series whose windows
-        are predicted, see :func:`tsmae.nn.embedding.jitter`. In `eval` mode masks are drawn all
+        are predicted, see :func:`tsmae.nn.series.jitter`. In `eval` mode masks are drawn all
         the same, but dropout and the noise of the codewords are off.
         """
         pretext = self._predict(x, generator, complete, jitter_deviation)

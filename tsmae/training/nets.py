@@ -154,7 +154,7 @@ class PretrainingNet(PanelNet):
     augment : bool
         Whether to train on random crops of the series, stretched to their length.
     jitter : float
-        Of the series whose windows are predicted; see :func:`tsmae.nn.embedding.jitter`.
+        Of the series whose windows are predicted; see :func:`tsmae.nn.series.jitter`.
     resolutions : sequence of int
         Those of the contrast, one a batch in turn.
     """
@@ -214,7 +214,7 @@ class FineTuningNet(PanelNet):
     class_weight : (n_classes,) tensor
     label_smoothing : float
     jitter : float
-        See :func:`tsmae.nn.embedding.jitter`.
+        See :func:`tsmae.nn.series.jitter`.
     """
 
     def __init__(self, module, *, class_weight, label_smoothing=0.0, jitter=0.0, **kwargs):

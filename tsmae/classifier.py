@@ -481,7 +481,7 @@ class TimeMAEClassifier(
 
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
-        for module in (getattr(self, name) for name in self._modules):
+        for module in (getattr(self, name) for name in self._module_names):
             module.to(self.device_)
             self._standardize(module, panel, seed)
             self._fit_head(module, train_panel.part(probed), targets[probed], weights)
@@ -512,7 +512,7 @@ class TimeMAEClassifier(
         return self.classes_[self._predict_proba(X).argmax(1)]
 
     def _predict_proba(self, X):
-        networks = [getattr(self, name) for name in self._modules]
+        networks = [getattr(self, name) for name in self._module_names]
 
         def mean_logits(batch):
             return sum(network(batch.x, batch.complete) for network in networks) / len(networks)
@@ -590,7 +590,7 @@ class TimeMAEClassifier(
         return transformer.fit(panel.values)
 
     @property
-    def _modules(self) -> tuple[str, ...]:
+    def _module_names(self) -> tuple[str, ...]:
         """The networks whose mean logits decide."""
         return ("model_", "probe_") if "probe_" in vars(self) else ("model_",)
 

@@ -59,14 +59,14 @@ def _zip_path(path: str | os.PathLike) -> Path:
 class SavedAsTensors:
     """Pickling, ``save`` and ``load`` for estimators whose weights live in torch modules.
 
-    Subclasses name their modules in `_modules`, and rebuild them in `_build_modules` from the
+    Subclasses name their modules in `_module_names`, and rebuild them in `_build_modules` from the
     parameters and the other fitted attributes.
     """
 
     check_is_fitted: Any  # of the estimator
 
     @property
-    def _modules(self) -> tuple[str, ...]:
+    def _module_names(self) -> tuple[str, ...]:
         raise NotImplementedError
 
     def _build_modules(self) -> None:
@@ -85,7 +85,7 @@ class SavedAsTensors:
         :class:`joblib.Memory`: torch pickles a tensor with its address.
         """
         state: dict = dict(super().__getstate__())  # type: ignore[call-overload]
-        modules = {name: state.pop(name) for name in self._modules if name in state}
+        modules = {name: state.pop(name) for name in self._module_names if name in state}
         if modules:
             state[_STORED] = _take_tensors(modules)
         return state
@@ -109,7 +109,7 @@ class SavedAsTensors:
             )
             device = torch.device("cpu")
         self.device_ = device
-        for name in self._modules:
+        for name in self._module_names:
             if hasattr(self, name):
                 getattr(self, name).to(device)
 
@@ -284,7 +284,7 @@ def _all_tensors(modules: dict[str, nn.Module]) -> list[torch.Tensor]:
 
 
 def _modules_of(estimator) -> dict[str, nn.Module]:
-    return {name: vars(estimator)[name] for name in estimator._modules}
+    return {name: vars(estimator)[name] for name in estimator._module_names}
 
 
 def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
@@ -328,7 +328,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
             f"A {type(estimator).__name__} of several outputs, one estimator for each, cannot be "
             "saved without executable code. Use pickle or joblib."
         )
-    trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._modules)
+    trained = estimator.is_fitted and all(hasattr(estimator, m) for m in estimator._module_names)
     modules = _modules_of(estimator) if trained else {}
     for part in nn.ModuleDict(modules).modules():
         if isinstance(part, ForeignEncoder):
@@ -341,7 +341,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
     fitted = {
         name: value
         for name, value in vars(estimator).items()
-        if name.endswith("_") and not name.startswith("_") and name not in estimator._modules
+        if name.endswith("_") and not name.startswith("_") and name not in estimator._module_names
     }
     for name, tensor in _tensors(modules).items():
         weights[prefix + name] = tensor.detach().cpu().contiguous()

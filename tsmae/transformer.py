@@ -591,7 +591,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             )
 
     @property
-    def _modules(self) -> tuple[str, ...]:
+    def _module_names(self) -> tuple[str, ...]:
         return "model_", "series_encoder_"
 
     def _build_modules(self, generator: torch.Generator | None = None) -> None:

@@ -7,16 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-STATISTICS = (
-    "mean", "max", "min", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
-    "last", "none",
-)  # fmt: skip
 _N_QUARTERS = 4
 _LAGS = (1, 2, 4)  # positions, of two window grids: half a window, one and two windows
 _CONSTANT_VARIANCE = 1e-3  # of a feature over positions; correlations of smaller ones fade
 _COMPETITORS = 8  # features of which one wins
 _SOFTNESS = 0.1  # deviations of a feature; a hard maximum would jump at rounding errors
-N_VECTORS = {"quarters": _N_QUARTERS, "autocorrelation": len(_LAGS), "winners": 2}  # others: 1
 
 
 def pool(
@@ -52,55 +47,33 @@ def pool(
     """
     pooled = []
     for i, x in enumerate(layers):
-        unit = None if units is None else units[i]
-        pooled += [_statistic(name, x, valid, n_positions, unit) for name in statistics]
+        for name in statistics:
+            if name == "none":
+                pooled.append(_flattened(x, valid, n_positions))
+            elif name == "winners" and units is not None:
+                location, scale = units[i]
+                pooled.append(_winners((x - location) / scale, valid))
+            else:
+                pooled.append(_STATISTICS[name](x, valid))
     return torch.cat(pooled, 1)
 
 
-def _statistic(
-    name: str,
-    x: torch.Tensor,
-    valid: torch.Tensor | None,
-    n_positions: int,
-    unit: tuple[torch.Tensor, torch.Tensor] | None,
-) -> torch.Tensor:
-    if name == "none":
-        if valid is not None:
-            order = torch.arange(1, x.shape[1] + 1, device=x.device)
-            x = (x * valid[..., None])[:, : int(torch.where(valid.any(0), order, 0).max())]
-        if x.shape[1] > n_positions:
-            raise ValueError(
-                f"pooling='none' emits {n_positions} positions, as many as the longest series "
-                f"in fit has; X has series of {x.shape[1]} windows."
-            )
-        return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
-    if name == "quarters":
-        return _quarters(x, valid)
-    if name == "autocorrelation":
-        return _autocorrelation(x, valid)
-    if name == "cross_correlation":
-        return _cross_correlation(x, valid)
-    if name == "winners":
-        return _winners(x if unit is None else (x - unit[0]) / unit[1], valid)
-    if name == "std":
-        # the root has no gradient at 0, where a series of a single position is
-        return _centre(x, valid)[1].clamp_min(torch.finfo(x.dtype).tiny).sqrt()
-    if name == "mean":
-        return _mean(x, valid)
-    if valid is None:
-        if name == "max":
-            return x.amax(1)
-        if name == "min":
-            return x.amin(1)
-        return x[:, -1]
-    there = valid[..., None]
-    if name == "max":
-        return x.masked_fill(~there, -torch.inf).amax(1)
-    if name == "min":
-        return x.masked_fill(~there, torch.inf).amin(1)
-    order = torch.arange(x.shape[1], device=x.device)
-    last = torch.where(valid, order, 0).amax(1)
-    return x[torch.arange(len(x), device=x.device), last]
+def n_vectors(statistic: str, n_positions: int) -> int:
+    """How many vectors of width d a statistic is."""
+    several = {"quarters": _N_QUARTERS, "autocorrelation": len(_LAGS), "winners": 2}
+    return {**several, "none": n_positions}.get(statistic, 1)
+
+
+def _flattened(x: torch.Tensor, valid: torch.Tensor | None, n_positions: int) -> torch.Tensor:
+    if valid is not None:
+        order = torch.arange(1, x.shape[1] + 1, device=x.device)
+        x = (x * valid[..., None])[:, : int(torch.where(valid.any(0), order, 0).max())]
+    if x.shape[1] > n_positions:
+        raise ValueError(
+            f"pooling='none' emits {n_positions} positions, as many as the longest series "
+            f"in fit has; X has series of {x.shape[1]} windows."
+        )
+    return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
 
 
 def _mean(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
@@ -108,6 +81,27 @@ def _mean(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         return x.mean(1)
     there = valid[..., None]
     return (x * there).sum(1) / there.sum(1).clamp_min(1)
+
+
+def _max(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    return (x if valid is None else x.masked_fill(~valid[..., None], -torch.inf)).amax(1)
+
+
+def _min(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    return (x if valid is None else x.masked_fill(~valid[..., None], torch.inf)).amin(1)
+
+
+def _last(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    if valid is None:
+        return x[:, -1]
+    order = torch.arange(x.shape[1], device=x.device)
+    last = torch.where(valid, order, 0).amax(1)
+    return x[torch.arange(len(x), device=x.device), last]
+
+
+def _std(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    # the root has no gradient at 0, where a series of a single position is
+    return _centre(x, valid)[1].clamp_min(torch.finfo(x.dtype).tiny).sqrt()
 
 
 def _quarters(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
@@ -191,3 +185,17 @@ def _winners(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         share = padded.unflatten(2, (_COMPETITORS, -1)).softmax(2)
         shares.append(_mean(share.flatten(2)[..., :d], valid))
     return torch.cat(shares, 1)
+
+
+_STATISTICS = {
+    "mean": _mean,
+    "max": _max,
+    "min": _min,
+    "std": _std,
+    "quarters": _quarters,
+    "autocorrelation": _autocorrelation,
+    "cross_correlation": _cross_correlation,
+    "winners": _winners,
+    "last": _last,
+}
+STATISTICS = (*_STATISTICS, "none")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tsmae.nn.backbone import Backbone
-from tsmae.nn.pooling import N_VECTORS, pool
+from tsmae.nn.pooling import n_vectors, pool
 from tsmae.nn.series import average_down, jitter, slope
 
 LAYERS = ("last", "all", "ends")
@@ -101,11 +101,8 @@ class SeriesEncoder(nn.Module):
         n_positions, d_model = backbone.positions.table.shape
         readings = (*self.resolutions, *self.slopes)
         self.n_flattened = [len(self.offsets) * -(-n_positions // r) for r in readings]
-        n_vectors = 0
-        for n_flattened in self.n_flattened:
-            sizes = {**N_VECTORS, "none": n_flattened}
-            n_vectors += n_layers * sum(sizes.get(s, 1) for s in self.statistics)
-        self.embedding_dim = n_vectors * d_model
+        n_pooled = sum(n_vectors(s, n) for s in self.statistics for n in self.n_flattened)
+        self.embedding_dim = n_pooled * n_layers * d_model
         if self.slopes:
             n_channels = len(backbone.scaling.location)
             self.register_buffer("slope_scale", torch.ones(len(self.slopes), n_channels))

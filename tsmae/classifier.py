@@ -67,21 +67,25 @@ class TimeMAEClassifier(
         :class:`sklearn.frozen.FrozenEstimator` it is used as it is, by every clone and in every
         fold of a grid search, and never modified: fine-tuning works on a copy.
     fine_tune : {"auto", "all", "head", "random"}, default="auto"
-        What is trained on labels: encoder and head (FineAll); the head alone (FineLast), a
-        logistic regression on the embeddings of `transformer`, those of a random sample of more
-        than 20 000 labelled series; or encoder and head from random
-        weights without pre-training (FineZero+), for a frozen `transformer` a copy of its
-        settings with new weights. "auto" takes "all", and "head" for fewer than
-        400 labelled series: up to there it is as good on average, safer, and takes less time.
+        What is trained on labels:
+
+        - "all": encoder and head (FineAll).
+        - "head": the head alone (FineLast), a logistic regression on the embeddings of
+          `transformer`; of more than 20 000 labelled series, on those of a random 20 000.
+        - "random": encoder and head from random weights without pre-training (FineZero+); for a
+          frozen `transformer` a copy of its settings with new weights.
+        - "auto": "all", and "head" for fewer than 400 labelled series: up to there it is as good
+          on average, safer, and takes less time.
     max_epochs : int, default=8
-        Epochs of fine-tuning. With "head" this and the other settings of training are unused, but
-        for `class_weight` and `self_training`.
+        Epochs of fine-tuning; four were worse on HAR. With "head" this and the other settings of
+        training are unused, but for `class_weight` and `self_training`.
     batch_size : int or "auto", default="auto"
         "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
         least 16; and fewer of series of more than 2048 points, so that they fit in memory.
     lr : float, default=5e-4
         Learning rate of AdamW, with `lr_schedule` its maximum.
     weight_decay : float, default=0.05
+        Of AdamW.
     class_weight : dict of label to weight, "balanced" or None, default=None
         Of the loss; "balanced" is inversely proportional to the classes' frequencies.
     validation_fraction : float in (0, 1), optional
@@ -96,8 +100,8 @@ class TimeMAEClassifier(
     self_training : float in (0, 1), optional
         Series without a label that a logistic regression on the embeddings gives a class with
         this probability count as labelled from then on, in up to ten rounds
-        (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); of more
-        than 10 000 such series a random sample is asked. With thousands of them and five labels a
+        (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); at most
+        10 000 of them, drawn at random, are asked. With thousands of them and five labels a
         class or more it gained, on frozen embeddings, one to two points on one panel and nothing on
         two; with one label a class it cost tens. Hence the default learns from the given labels
         alone.
@@ -333,7 +337,14 @@ class TimeMAEClassifier(
 
         Returns
         -------
-        (n,) array of labels
+        (n,) array of labels, of several outputs a DataFrame
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not what it must be, or has other channels than in `fit`.
+        NotFittedError
+            Before `fit`.
         """
         return super().predict(self._read(X).values)
 
@@ -349,6 +360,11 @@ class TimeMAEClassifier(
         -------
         (n, n_classes_) float64 array
             Columns in the order of ``classes_``; rows sum to 1. Of several outputs a DataFrame.
+
+        Raises
+        ------
+        ValueError, TypeError, NotFittedError
+            As in `predict`.
         """
         probabilities = super().predict_proba(self._read(X).values)
         if isinstance(probabilities, np.ndarray):  # sktime gives ints where there is one class
@@ -371,6 +387,11 @@ class TimeMAEClassifier(
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError, TypeError, NotFittedError
+            As in `predict`; or if y does not suit X, or marks every series.
         """
         read = self._read(X)
         check_order(y, read.instances)
@@ -401,6 +422,12 @@ class TimeMAEClassifier(
         Returns
         -------
         pandas.DataFrame of shape (n, embedding_dim_), float32
+
+        Raises
+        ------
+        ValueError, TypeError, NotFittedError
+            As in `predict`; or if nothing was trained, as y held a single class or several
+            outputs.
         """
         read = self._read(X)
         self._check_embeds()
@@ -439,26 +466,11 @@ class TimeMAEClassifier(
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         labeled = self._labeled(y)
-        if self.unlabeled is not None and labeled.all():
-            warnings.warn(
-                f"unlabeled={self.unlabeled!r} marks no series of y, whose labels are like "
-                f"{y[0].item()!r}: all count as labelled. Estimators that encode labels before "
-                "they hand them on (of voting, stacking) change the mark, too.",
-                stacklevel=2,
-            )
-        self.classes_ = np.unique(y[labeled])
-        self.n_classes_ = len(self.classes_)
+        self._set_classes(y, labeled)
         self.fine_tune_ = self.fine_tune
         if self.fine_tune == "auto":
             self.fine_tune_ = _auto.fine_tuned(labeled.sum())
-        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
-        if self.n_classes_ == 1:  # sktime predicts it, and warns where there is no other in y
-            if not labeled.all():
-                warnings.warn(
-                    f"The only class in y beside unlabeled={self.unlabeled!r} is "
-                    f"{self.classes_[0].item()!r}: nothing is trained, and it is predicted always.",
-                    stacklevel=2,
-                )
+        if self.n_classes_ == 1:  # sktime predicts it
             return self
         weights = self._class_weights(y[labeled])
         targets = np.searchsorted(self.classes_, y[labeled])
@@ -471,9 +483,6 @@ class TimeMAEClassifier(
         n_given = len(train)
         if self.self_training is not None and not labeled.all():
             unlabeled = np.flatnonzero(~labeled)
-            if len(unlabeled) > _SELF_TRAINED_ON:
-                sample = torch.randperm(len(unlabeled), generator=new_generator(seed))
-                unlabeled = unlabeled[sample[:_SELF_TRAINED_ON].numpy()]
             train, targets = self._self_train(panel, train, targets, unlabeled, weights, seed)
         self.n_self_trained_ = len(train) - n_given
         train_panel = panel.part(train)
@@ -507,6 +516,25 @@ class TimeMAEClassifier(
             )
         self.n_epochs_ = len(self.history_)
         return self
+
+    def _set_classes(self, y: np.ndarray, labeled: np.ndarray) -> None:
+        """Set the fitted attributes that describe the classes, and warn of odd labels."""
+        if self.unlabeled is not None and labeled.all():
+            warnings.warn(
+                f"unlabeled={self.unlabeled!r} marks no series of y, whose labels are like "
+                f"{y[0].item()!r}: all count as labelled. Estimators that encode labels before "
+                "they hand them on (of voting, stacking) change the mark, too.",
+                stacklevel=2,
+            )
+        self.classes_ = np.unique(y[labeled])
+        self.n_classes_ = len(self.classes_)
+        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
+        if self.n_classes_ == 1 and not labeled.all():  # sktime warns where y holds nothing else
+            warnings.warn(
+                f"The only class in y beside unlabeled={self.unlabeled!r} is "
+                f"{self.classes_[0].item()!r}: nothing is trained, and it is predicted always.",
+                stacklevel=2,
+            )
 
     def _predict(self, X):
         return self.classes_[self._predict_proba(X).argmax(1)]
@@ -639,6 +667,9 @@ class TimeMAEClassifier(
         seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions and targets to train on: the given ones, then those of sure predictions."""
+        if len(unlabeled) > _SELF_TRAINED_ON:
+            sample = torch.randperm(len(unlabeled), generator=new_generator(seed))
+            unlabeled = unlabeled[sample[:_SELF_TRAINED_ON].numpy()]
         given = _sample_of_all_classes(targets, seed)
         positions = np.concatenate([train[given], unlabeled])
         marks = np.concatenate([targets[given], np.full(len(unlabeled), -1)])

@@ -118,6 +118,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         1000 series in proportion to their number less, so that a few series change the random
         encoder little.
     weight_decay : float, default=0.05
+        Of AdamW.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over all steps; None keeps it constant.
     encoder : callable, optional
@@ -233,6 +234,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         other parts of the loss are not. With `validation_fraction` also ``valid_loss`` and so on.
     n_epochs_ : int
     n_channels_in_ : int
+    n_features_in_ : int
+        Columns of X, where it was a 2D array.
     series_length_ : int
         Time points of the longest series in `fit`.
     embedding_dim_ : int
@@ -455,6 +458,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         -------
         pandas.DataFrame of shape (n, embedding_dim_), float32
             A row a series, under its name where X has names.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not what it must be, or has other channels than in `fit`.
+        NotFittedError
+            Before `fit`.
         """
         self.check_is_fitted()
         read = read_panel(X)
@@ -467,6 +477,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         """`fit`, then `transform` of the same panel.
 
         The same numbers in less time: what `fit` embeds to standardise is not embedded again.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n, embedding_dim_), float32
+            As from `transform`.
         """
         self._embedded = _Embedded()
         try:
@@ -671,7 +691,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ----------
         X : panel
         codebook : int, default=0
-            Which of the `n_codebooks`.
+            Which of the `n_codebooks`; another is a ValueError.
 
         Returns
         -------

@@ -9,6 +9,7 @@ from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.protocols import NARROWER, settings
 from benchmarks.reports import markdown, means, summary
+from tsmae import _auto
 
 _OBJECTIVES = {
     "MCC alone": {"mrr_weight": 0.0, "mcc_weight": 1.0},
@@ -134,7 +135,7 @@ METHODS = {  # the untrained encoder, then the pre-trained one
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
 # tokenizers would change nothing
-PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1, **NARROWER}
+PREDICTING = {**_auto.PREDICTING, **NARROWER}
 _BASES: dict[str, dict] = {"paper": {}, "defaults": PREDICTING}
 BASE = "as it is"
 _EPOCHS = 10

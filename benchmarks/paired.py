@@ -1,6 +1,6 @@
 """What each optimisation saves: the two ways of doing one thing, timed in turn.
 
-``python -m benchmarks.paired [--threads 1] [--repeats 30]`` prints a table for
+``python -m benchmarks.paired [--threads 1] [--repeats 15]`` prints a table for
 ``results/speed_log.md``. Pairs alternate, so that a drift of the machine's speed falls on both;
 quoted are medians and the median of the ratios.
 """
@@ -21,7 +21,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tsmae import TimeMAETransformer, presets
+from tsmae._auto import PREDICTING
+from tsmae.nn import TimeMAE
 from tsmae.nn.dropout import dropout
+from tsmae.nn.masking import take
 from tsmae.panel import Panel
 from tsmae.probe import fit_probe, linear_probe
 from tsmae.training import inference
@@ -33,8 +36,20 @@ _MASKED = 9
 _FEW = 32  # series of a batch of small panels
 
 
-def pairs() -> Iterator[tuple[str, Callable, Callable]]:
+Pairs = Iterator[tuple[str, Callable, Callable]]
+
+
+def pairs() -> Pairs:
     """Name, the way it is done here, and the usual way."""
+    for part in (_of_operations, _of_attention, _of_inference, _of_probes, _of_training):
+        yield from part()
+
+
+def _panel() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(4 * _BATCH, 9, 128)).astype(np.float32)
+
+
+def _of_operations() -> Pairs:
     generator = new_generator(0)
     x = torch.randn(_BATCH, _WINDOWS, _WIDTH)
     yield (
@@ -67,6 +82,9 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         lambda: torch.empty(shape).exponential_(generator=generator).log_().neg_(),
     )
 
+
+def _of_attention() -> Pairs:
+    x = torch.randn(_BATCH, _WINDOWS, _WIDTH)
     parts = [
         torch.randn(_BATCH, _HEADS, _WINDOWS, _WIDTH // _HEADS, requires_grad=True)
         for _ in range(3)
@@ -114,7 +132,9 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         permute_first,
     )
 
-    panel = np.random.default_rng(0).normal(size=(4 * _BATCH, 9, 128)).astype(np.float32)
+
+def _of_inference() -> Pairs:
+    panel = _panel()
     n_cached = inference._CACHED_POINTS
     for name, settings in (("paper's settings", presets.PAPER), ("defaults", {})):
         encoder = TimeMAETransformer(**{**settings, "max_epochs": 0}).fit(panel)
@@ -160,6 +180,19 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         lambda: untrained.fit(panel[:_BATCH]).transform(panel[:_BATCH]),
     )
 
+
+def _of_probes() -> Pairs:
+    embeddings = np.random.default_rng(0).normal(size=(400, 15360)).astype(np.float32)
+    targets = np.arange(400) % 8
+    yield (
+        "probe of 400 series, 8 classes: on what they span / on all columns",
+        lambda: fit_probe(embeddings, targets),
+        lambda: linear_probe(*embeddings.shape).fit(embeddings, targets),
+    )
+
+
+def _of_training() -> Pairs:
+    generator, panel = new_generator(0), _panel()
     few = panel[:_FEW]
     contrast = {"mcc_weight": 0.0, "contrast_weight": 1.0, "max_epochs": 0, "random_state": 0}
     model = TimeMAETransformer(**contrast).fit(few).model_
@@ -175,13 +208,17 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
         in_turn,
     )
 
-    embeddings = np.random.default_rng(0).normal(size=(400, 15360)).astype(np.float32)
-    targets = np.arange(400) % 8
-    yield (
-        "probe of 400 series, 8 classes: on what they span / on all columns",
-        lambda: fit_probe(embeddings, targets),
-        lambda: linear_probe(*embeddings.shape).fit(embeddings, targets),
-    )
+    predicting = TimeMAETransformer(**PREDICTING, max_epochs=0, random_state=0)
+    for name, share in (("complete", 0.0), ("with gaps", 0.3)):
+        holed = panel[:_BATCH].copy()
+        holed[np.random.default_rng(0).random(holed.shape) < share] = np.nan
+        masked = predicting.fit(holed).model_
+        step = functools.partial(_step, masked, torch.from_numpy(holed), share == 0, generator)
+        yield (
+            f"a step of the defaults, {name}: only windows that are read embedded / all",
+            step,
+            functools.partial(_with_all_embedded, step),
+        )
 
     batches = BatchIterator(PanelDataset(Panel.from_array(panel)), _BATCH, new_generator(0))
     loader = DataLoader(TensorDataset(torch.from_numpy(panel)), _BATCH, shuffle=True)
@@ -214,21 +251,32 @@ def pairs() -> Iterator[tuple[str, Callable, Callable]]:
     yield "optimiser: fused AdamW / for-loop", optimizer(fused=True), optimizer(foreach=False)
 
     def fit(**settings):
-        X = panel[: 4 * _BATCH]
-        large = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}  # the pretext timed
-        return lambda: TimeMAETransformer(max_epochs=1, random_state=0, **large, **settings).fit(X)
+        settings = {**PREDICTING, "max_epochs": 1, "random_state": 0, **settings}
+        return lambda: TimeMAETransformer(**settings).fit(panel)
 
     yield (
         "an epoch of the defaults: bfloat16 / float32",
-        fit(batch_size=_BATCH, train_stem=True, augment=False, precision="bfloat16"),
-        fit(batch_size=_BATCH, train_stem=True, augment=False, precision="float32"),
+        fit(batch_size=_BATCH, precision="bfloat16"),
+        fit(batch_size=_BATCH, precision="float32"),
     )
-    paper = {**presets.PAPER, "max_epochs": 1}
     yield (
         "an epoch of the paper's settings: bfloat16 / float32",
-        lambda: TimeMAETransformer(**{**paper, "precision": "bfloat16"}).fit(panel[: 4 * _BATCH]),
-        lambda: TimeMAETransformer(**paper).fit(panel[: 4 * _BATCH]),
+        fit(**{**presets.PAPER, "max_epochs": 1, "precision": "bfloat16"}),
+        fit(**{**presets.PAPER, "max_epochs": 1}),
     )
+
+
+def _step(model: TimeMAE, x: torch.Tensor, complete: bool, generator: torch.Generator) -> None:
+    model.zero_grad()
+    model.train()(x, generator, complete).loss.backward()
+
+
+def _with_all_embedded(step: Callable) -> None:
+    def embed_at(model, places, windows):
+        return take(model.backbone.feature_encoder(windows), places)
+
+    with mock.patch.object(TimeMAE, "_embed_at", embed_at):
+        step()
 
 
 def milliseconds(call: Callable) -> float:

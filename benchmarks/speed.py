@@ -20,13 +20,12 @@ from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.protocols import build, settings
 from benchmarks.reports import markdown, spread
+from tsmae._auto import PREDICTING
 
 _SHAPE = (9, 128)  # channels and points of HAR
 _BATCH = 128
 _ESTIMATORS = "from tsmae import TimeMAETransformer, TimeMAEClassifier"  # imports what they need
 _IMPORTS = ("import tsmae", _ESTIMATORS, "import torch, sktime")
-# what "auto" takes on a large panel; the products are counted on a single batch
-_OF_LARGE_PANELS = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
 _PROFILED = 15  # operations shown
 _LOG = "speed_log.md"
 
@@ -58,7 +57,8 @@ def _step(cell: Cell) -> dict:
     """Wall seconds of a pre-training step: the best epoch of a fit over its number of steps."""
     X, parameters = _panel(cell), cell.settings["transformer"]
     n_steps, n_repeats = cell.settings["steps"], cell.settings["repeats"]
-    train = {**_OF_LARGE_PANELS, **parameters, "batch_size": _BATCH}
+    # as on a large panel; the products are counted on a single batch
+    train = {**PREDICTING, **parameters, "batch_size": _BATCH}
     history = build({**train, "max_epochs": 1 + n_repeats}, cell.seed).fit(X).history_
     seconds = min(epoch["duration"] for epoch in history[1:]) / n_steps
     # one step is what a fit of one step does beyond a fit of none
@@ -81,7 +81,7 @@ def _profile(cell: Cell) -> dict:
     """The operations that take the most of a training epoch's own CPU time."""
     X = _panel(cell)
     transformer = build(
-        {**_OF_LARGE_PANELS, **cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1},
+        {**PREDICTING, **cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1},
         cell.seed,
     )
     transformer.fit(X)

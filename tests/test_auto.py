@@ -61,6 +61,23 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     assert _auto.batch_size(panel, 32, 128) == size
 
 
+def test__bounds__are_those_that_the_readme_names():
+    def blank(n, n_channels=1):
+        return Panel(np.zeros((n, n_channels, 64), np.float32), np.full(n, 64), True)
+
+    for n, n_channels, length, contrastive in (
+        (1999, 1, 8, True), (2000, 1, 8, False), (2000, 1, 2, True), (2000, 2, 2, False),
+        (2000, 3, 1, True), (1, 1, 8, False),
+    ):  # fmt: skip
+        chosen = _auto.objective(blank(n, n_channels), length)
+        assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
+    assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
+    assert [_auto.learning_rate(n) for n in (500, 1000, 5000)] == [1e-3, 2e-3, 2e-3]
+    assert [_auto.n_epochs(n // 128) for n in (84_000, 89_000, 10**7)] == [15, 14, 1]
+    assert [_auto.fine_tuned(n) for n in (399, 400)] == ["head", "all"]
+    assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
+
+
 def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
     assert batch_starts(33, 32) == [0] and batch_starts(34, 32) == [0, 32]
     assert batch_starts(3, 1) == [0, 1, 2] and batch_starts(1, 32) == [0]

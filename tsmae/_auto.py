@@ -67,7 +67,7 @@ def largest_batch(panel: Panel) -> int:
 
 
 def fine_tuned(n_labelled: int) -> str:
-    """Whether few labels train the head alone."""
+    """What labels train: the head alone where they are few, or all."""
     return "head" if n_labelled < _FEW_LABELS else "all"
 
 

@@ -297,6 +297,8 @@ def test__goals__read_from_the_cells_of_the_tables(options, tmp_path):
     verdict = "yes" if accuracy >= 92.5 else "no"
     text = shown(tmp_path, "goals")
     assert f"1% of labels, % | ≥ 92.5 | {accuracy:.2f} | {verdict} |" in text
+    rows = pd.read_csv(tmp_path / "goals.csv").set_index("goal")
+    assert rows.loc["HAR, linear probe, 1% of labels, %", "measured"] == f"{accuracy:.2f}"
 
 
 def test__goals__row__bars_in_both_directions():

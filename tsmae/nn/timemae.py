@@ -178,8 +178,8 @@ class TimeMAE(nn.Module):
             n_visible = n_windows - n_masked
         masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per, n_masked)
         masked_places, present = places_of(masked, n_masked)  # (B, M)
+        queries = (self.mask_vector + p).expand(n_series, -1, -1)  # z_mask + p_i
         p = p.expand(n_series, -1, -1)
-        queries = self.mask_vector + p  # z_mask + p_i
         # lines across gaps must not carry masked values into visible windows
         shown = windows if complete else self.backbone.windows(x, hidden=masked)
 

@@ -21,11 +21,7 @@ METHODS = (
     "MultiRocket + ridge", "FineZero, with MiniRocket", "FineLast, with MiniRocket", "1-NN DTW",
     "InceptionTime",
 )  # fmt: skip
-_WITHOUT_SLOPES = {  # as what they are compared with
-    "FineAll": FLAT,
-    "FineZero, with MiniRocket": NO_SLOPES,
-    "FineLast, with MiniRocket": NO_SLOPES,
-}
+_SETTINGS: dict[str, dict] = {"FineAll": FLAT}  # as the probe that it is compared with
 _WHERE_CHEAP = ["1-NN DTW", "InceptionTime"]
 # what slopes add, and what the start of univariate panels and their own pre-training do
 _VARIANTS = {
@@ -61,7 +57,7 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    return settings(**_WITHOUT_SLOPES.get(method, {}))
+    return settings(**_SETTINGS.get(method, {}))
 
 
 def mean_ranks(accuracy: pd.DataFrame) -> pd.Series:
@@ -135,7 +131,7 @@ def report(results: pd.DataFrame, options) -> str:
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
         "FineAll trains all weights in any case, starts from random ones, and the probe that it "
         "is averaged with reads no slopes out. With MiniRocket, its features stand "
-        "beside the embedding, without slopes, all standardised, before its ridge. All else at the "
+        "beside the embedding, all standardised, before its ridge. All else at the "
         "library's defaults, the same for every set. Univariate panels start from a backbone that "
         "learned to tell synthetic series apart, as far as their windows have 8 points; without "
         "slopes, random weights, pre-trained on the panel alone (random start), and that backbone "

@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,11 @@ def test__fit_probe__takes_what_transform_gives(n_features):
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, n_features)))
     y = np.arange(30) % 3
     expected = fit_probe(X.to_numpy(), y).decision_function(X.to_numpy())
-    np.testing.assert_array_equal(fit_probe(X, y).decision_function(X.to_numpy()), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of names that were not there in fit, or were
+        for named in (X, X.add_prefix("timemae")):
+            probe = fit_probe(named, y)
+            np.testing.assert_array_equal(probe.decision_function(named), expected)
 
 
 def weights_of(transformer):

@@ -130,6 +130,11 @@ BAD_PANELS = {
         ValueError,
         r"X\[0\] has several columns.*\['a'\]",
     ),
+    "frames, same name but for its type": Bad(
+        [LIST[0].set_axis([0, "0", 1], axis=1)],
+        ValueError,
+        r"X\[0\] has several columns.*\['0'\]",
+    ),
     "empty frame": Bad(pd.DataFrame(), ValueError, r"X is an empty DataFrame \(shape=\(0, 0\)\)"),
     "no rows": Bad(LONG[:0], ValueError, r"X is an empty DataFrame \(shape=\(0, 3\)\)"),
     "no columns": Bad(LONG[[]], ValueError, r"X is an empty DataFrame"),
@@ -702,6 +707,9 @@ DAMAGE = {
     ),
     "unknown device": lambda saved, path: rewritten(
         saved, path, lambda _, content: content.replace(b'"device": "cpu"', b'"device": "gpu"')
+    ),
+    "compressed in another way": lambda saved, path: path.write_bytes(
+        flipped(saved.read_bytes(), 8, 8 ^ 14)
     ),
     "weights of none": lambda saved, path: rewritten(
         saved, path, lambda name, content: save_tensors({}) if "weights" in name else content

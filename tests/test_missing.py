@@ -61,6 +61,23 @@ def test__fit_transform__gaps__finite_and_alone_equals_together(kind, scaling, w
     assert np.isfinite(embed(estimator, values())).all()  # what was missing is there now
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
+@pytest.mark.parametrize("scaling", ["channel", "instance", None])
+def test__channel_that_told_nothing_in_fit__counts_as_nothing_whatever_it_does_later(
+    scaling, which
+):
+    alive = values()
+    constant, absent, late = alive.copy(), alive.copy(), alive.copy()
+    constant[:, 1], absent[:, 1], late[:, 1] = 3.0, NAN, 3.0
+    late[:, 1, : late.shape[2] // 2] = NAN
+    for seen in (constant, absent):
+        estimator = transformer(which, scaling=scaling).fit(seen)
+        expected = embed(estimator, seen)
+        assert np.square(expected).sum(1).mean() < 101
+        for other in (constant, absent, late, alive):
+            assert_allclose(embed(estimator, other), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test__classifier__gaps__probabilities(kind):
     X = np.where(gaps(kind), np.float32(NAN), values())

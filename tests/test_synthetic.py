@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae.synthetic import start_from_synthetic, weights
-from tsmae.synthetic.__main__ import train
+from tsmae.synthetic.__main__ import main, train
 from tsmae.synthetic.series import draw_pairs
 
 
@@ -120,6 +120,17 @@ def test__draw_pairs__partners_are_alike():
     distances = np.linalg.norm(spectra[0][:, None] - spectra[1][None], axis=-1)
     rank = (distances < np.diag(distances)[:, None]).sum(1)
     assert np.median(rank) < 20  # of 200; 100 by chance
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--file", "no/where.safetensors"], ["--steps", "-1"]], ids=["file", "steps"]
+)
+def test__command__bad_argument__before_any_training(arguments, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["synthetic", *arguments])
+    monkeypatch.setattr("tsmae.synthetic.__main__.train", None)
+    with pytest.raises(SystemExit):
+        main()
+    assert arguments[0] in capsys.readouterr().err
 
 
 def test__train_and_store__what_a_backbone_then_starts_from(tmp_path):

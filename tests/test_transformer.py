@@ -467,8 +467,42 @@ class PaddedMixer(Mixer):
         return x + x.cumsum(1)
 
 
+class InPlace(Mixer):
+    def forward(self, x, padding_mask=None):
+        if padding_mask is not None:
+            x[padding_mask] = 0.0
+        x += 1.0
+        return self.gru(x)[0]
+
+
+class Transformer(nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(d_model, 2, 2 * d_model, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, x, padding_mask=None):
+        return self.layers(x, src_key_padding_mask=padding_mask)
+
+
 def build_without_argument():
     return Mixer(8)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("build", [InPlace, Transformer])
+def test__encoder__in_place_or_of_torch__trains_and_embeds(panel, small, build, precision):
+    X, y = panel
+    X = X.astype(np.float32)
+    X[::2, :, -9:] = np.nan
+    settings = {**small, "encoder": build, "validation_fraction": 0.3, "mrr_weight": 1.0}
+    fitted = TimeMAETransformer(**settings | {"precision": precision}).fit(X)
+    together = fitted.transform(X)
+    np.testing.assert_allclose(fitted.transform(X[:3]), together[:3], atol=1e-3)
+    tuned = TimeMAEClassifier(
+        FrozenEstimator(fitted), "all", 1, validation_fraction=0.3, precision=precision
+    ).fit(X, y)
+    assert np.isfinite(tuned.predict_proba(X)).all()
 
 
 @pytest.mark.parametrize("build", [Mixer, build_without_argument, PaddedMixer])
@@ -757,8 +791,12 @@ def test__fit__gradients_switched_off_or_another_default_dtype__as_without(panel
     expected = classifier.fit(X, y).predict_proba(X)
     with torch.inference_mode():
         np.testing.assert_array_equal(classifier.fit(X, y).predict_proba(X), expected)
+    holed = np.where(np.arange(X.shape[2]) % 3, X, np.nan)
+    before = TimeMAETransformer(**small).fit(X)
+    embedded = before.transform(holed)
     torch.set_default_dtype(torch.float64)
     try:
+        np.testing.assert_array_equal(before.transform(holed), embedded)
         found = classifier.fit(X, y)
         assert found.predict_proba(X).shape == expected.shape
         assert (found.transform(X).dtypes == np.float32).all()

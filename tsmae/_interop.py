@@ -322,8 +322,9 @@ def _is_flat(X: Any) -> bool:
 
 
 def _check_columns(X: pd.DataFrame, name: str) -> None:
-    if X.columns.has_duplicates:
-        names = X.columns[X.columns.duplicated()].unique().tolist()
+    columns = pd.Index(_names(X.columns))
+    if columns.has_duplicates:
+        names = columns[columns.duplicated()].unique().tolist()
         raise ValueError(f"{name} has several columns of the same name: {names}.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import lzma
 import os
 import pickle
 import warnings
@@ -217,8 +218,8 @@ def _damage_as_value_error(path: Path, cls: type) -> Iterator[None]:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except (
-        AttributeError, BadZipFile, KeyError, OSError, RuntimeError, SafetensorError, TypeError,
-        ValueError, zlib.error,
+        AttributeError, BadZipFile, EOFError, KeyError, OSError, RuntimeError, SafetensorError,
+        TypeError, ValueError, lzma.LZMAError, zlib.error,
     ) as error:  # fmt: skip
         raise ValueError(
             f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"

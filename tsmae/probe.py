@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy.linalg import eigh
 from sklearn.linear_model import LogisticRegression
 
@@ -49,7 +50,9 @@ def column_deviation(n_columns: int) -> float:
 
 
 def fit_probe(
-    embeddings: np.ndarray, targets: np.ndarray, class_weight: dict | str | None = None
+    embeddings: np.ndarray | pd.DataFrame,
+    targets: np.ndarray,
+    class_weight: dict | str | None = None,
 ) -> LogisticRegression:
     """A :func:`linear_probe`, fitted, in less time where series are few beside their features.
 
@@ -68,16 +71,18 @@ def fit_probe(
     sklearn.linear_model.LogisticRegression
         Fitted, for embeddings of all D columns.
     """
-    embeddings = np.asarray(embeddings)
     n_series, n_features = embeddings.shape
     probe = linear_probe(n_series, n_features, class_weight)
-    if _FEW_SERIES * n_series >= n_features or not embeddings.any():
+    series = np.asarray(embeddings)
+    if _FEW_SERIES * n_series >= n_features or not series.any():
         return probe.fit(embeddings, targets)
-    series = embeddings.astype(np.float64)
+    series = series.astype(np.float64)
     squares, directions = eigh(series @ series.T)
     there = squares > _NEGLIGIBLE * squares[-1]
     lengths, directions = np.sqrt(squares[there]), directions[:, there]
     probe.fit(directions * lengths, targets)
     probe.coef_ = (probe.coef_ / lengths @ directions.T) @ series
     probe.n_features_in_ = n_features
+    if isinstance(embeddings, pd.DataFrame) and all(isinstance(c, str) for c in embeddings):
+        probe.feature_names_in_ = embeddings.columns.to_numpy(object)
     return probe

@@ -98,9 +98,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
         "auto" takes "channel", which keeps what level and size tell, unless in most channels
         most series that vary at all do so by less than a hundredth of the panel's deviation:
-        beside a few large series their shapes would vanish, so there it takes "instance". Of a
-        channel that was constant in `fit`, or never observed, nothing could be learned: under
-        "channel" it counts as nothing later, whatever it shows.
+        beside a few large series their shapes would vanish, so there it takes "instance". A
+        channel that was constant in `fit`, or never observed, counts as nothing later, whatever
+        it shows or misses: nothing could be learned of it.
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Where they would make over 10 000 steps, from 85 000 series on, or fewer
@@ -501,8 +501,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
-        if self.scaling is not None:
-            warn_of_lost_shapes(panel, statistics[1])
+        warn_of_lost_shapes(panel, statistics[1])
         self.config_ = self._architecture(panel, statistics[1])
         self.init_ = self._resolve_init(self.config_)
         generator = new_generator(seed)

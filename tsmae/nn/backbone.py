@@ -88,7 +88,8 @@ class Backbone(nn.Module):
         )
         # with a padded tail only, every window still holds observations
         valid = None if complete else without_lone_tail(observed)
-        return Windows(values, observed, valid)
+        # where a channel tells nothing, its absence must not either
+        return Windows(values, observed | self.scaling.dead, valid)
 
     def embed(self, windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
         """Sub-series embeddings z (B, N, d) and positions p (1 or B, N, d), not yet added."""

@@ -153,13 +153,21 @@ class ForeignEncoder(nn.Module):
     ) -> list[torch.Tensor]:
         if torch.is_inference_mode_enabled():  # no training could use what the module keeps of it
             with torch.inference_mode(False), torch.no_grad():
-                return self(x, present)
+                # of its own, as the module may work in place
+                return self(x.clone(), None if present is None else present.clone())
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            # torch.nn.TransformerEncoder's shortcut for inference knows no autocast of a CPU
+            with torch.autocast("cpu", enabled=False):
+                return self._encode(x.float(), present)
+        return self._encode(x, present)
+
+    def _encode(self, x: torch.Tensor, present: torch.Tensor | None) -> list[torch.Tensor]:
         if self.takes_padding:
             output = self.module(x, padding_mask=None if present is None else ~present)
         elif present is None or bool(present.all()):
             output = self.module(x)
         elif bool(present[:, : (n_seen := _n_seen(present))].all()):  # a tail that none has
-            *_, output = self(x[:, :n_seen])
+            *_, output = self._encode(x[:, :n_seen], None)
             return [nn.functional.pad(output, (0, 0, 0, x.shape[1] - n_seen))]
         else:
             raise ValueError(

@@ -15,7 +15,10 @@ _LIMIT = 1e15  # variances of larger numbers overflow: they become infinite, and
 
 
 class Scaling(nn.Module):
-    """Shift and scale every channel: by the panel's statistics, by the series' own, or not."""
+    """Shift and scale every channel: by the panel's statistics, by the series' own, or not.
+
+    Channels that were constant in the panel are 0 in any case: nothing was learned of them.
+    """
 
     location: torch.Tensor
     scale: torch.Tensor
@@ -31,8 +34,15 @@ class Scaling(nn.Module):
         self.location.copy_(torch.from_numpy(location)[:, None])
         self.scale.copy_(torch.from_numpy(scale)[:, None])
 
+    @property
+    def dead(self) -> torch.Tensor:
+        """Whether a channel was constant in the panel, or never observed: (C, 1) bool."""
+        return self.scale.isinf()
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, C, T); NaN stays NaN."""
+        if self.mode != "channel":
+            x = x.masked_fill(self.dead & ~x.isnan(), 0.0)
         if self.mode == "instance":
             level = _magnitude(x)
             # else the rounding of a mean, which depends on padding, would be as large as the shape
@@ -82,8 +92,8 @@ def bridge_gaps(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     after = torch.where(after == n_points, before, after)
     values = x.nan_to_num(0.0)
     left, right = values.gather(-1, before), values.gather(-1, after)
-    share = (time - before) / (after - before).clamp_min(1)
-    return torch.lerp(left, right, share.to(values.dtype)), observed
+    share = (time - before).to(values.dtype) / (after - before).clamp_min(1)
+    return torch.lerp(left, right, share), observed
 
 
 def average_down(x: torch.Tensor, resolution: int, complete: bool = False) -> torch.Tensor:

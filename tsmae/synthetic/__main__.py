@@ -68,6 +68,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--file", type=Path, default=Path(FILE.name), help="default: %(default)s")
     options = parser.parse_args()
+    if options.steps < 0:
+        parser.error(f"--steps={options.steps} must not be negative")
+    if not options.file.parent.is_dir():
+        parser.error(f"--file={options.file} is in a directory that does not exist")
     store(train(options.steps, options.seed).backbone, options.file)
 
 

@@ -708,9 +708,6 @@ DAMAGE = {
     "unknown device": lambda saved, path: rewritten(
         saved, path, lambda _, content: content.replace(b'"device": "cpu"', b'"device": "gpu"')
     ),
-    "compressed in another way": lambda saved, path: path.write_bytes(
-        flipped(saved.read_bytes(), 8, 8 ^ 14)
-    ),
     "weights of none": lambda saved, path: rewritten(
         saved, path, lambda name, content: save_tensors({}) if "weights" in name else content
     ),

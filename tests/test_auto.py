@@ -78,6 +78,12 @@ def test__bounds__are_those_that_the_readme_names():
     assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
 
 
+def test__batch_size__given__stays(monkeypatch):
+    seen = steps_of(monkeypatch, "x")
+    TimeMAETransformer(**TINY, max_epochs=1, batch_size=5, random_state=0).fit(panel(12))
+    assert [len(x) for _, x in seen] == [5, 5, 2]
+
+
 def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
     assert batch_starts(33, 32) == [0] and batch_starts(34, 32) == [0, 32]
     assert batch_starts(3, 1) == [0, 1, 2] and batch_starts(1, 32) == [0]

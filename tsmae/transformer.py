@@ -100,7 +100,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         most series that vary at all do so by less than a hundredth of the panel's deviation:
         beside a few large series their shapes would vanish, so there it takes "instance". A
         channel that was constant in `fit`, or never observed, counts as nothing later, whatever
-        it shows or misses: nothing could be learned of it.
+        it shows or misses: nothing could be learned of it. But a window in which it alone was
+        observed is one that was seen.
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Where they would make over 10 000 steps, from 85 000 series on, or fewer

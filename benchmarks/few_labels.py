@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -32,19 +32,13 @@ SELF_TRAINED = (  # from all labels they would be the methods above
 
 def cells(options) -> list[Cell]:
     return [
-        Cell(dataset, method, seed, {**chosen, "labels": fraction}, f"{fraction:.0%}")
+        Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
         for method in METHODS + SELF_TRAINED
-        for chosen in [settings(**_readout_of(method))]
         for fraction in FRACTIONS
         for seed in options.seeds
         if fraction < 1 or method in METHODS
     ]
-
-
-def _readout_of(method: str) -> dict:
-    """Self-training has a narrower readout: its rows compare with each other."""
-    return NARROWER if method.endswith("self-training") else {}
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -66,8 +60,7 @@ def report(results: pd.DataFrame, options) -> str:
             "a pipeline that nobody tuned. Self-training is scikit-learn's "
             "`SelfTrainingClassifier(LogisticRegression())` at its defaults, which sees all "
             "training series, most of them without a label; MiniRocket's features are then those "
-            "of all training series, standardised and as long as embeddings. Those rows read out "
-            "no slopes, cross-correlations and winners, and start from random weights on Epilepsy.",
+            "of all training series, standardised and as long as embeddings.",
             markdown(summary(results, ["dataset", "method"], "labels")),
             "Macro F1 in %:",
             markdown(summary(results, ["dataset", "method"], "labels", "macro_f1")),

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tsmae import TimeMAETransformer, presets
 from tsmae._auto import PREDICTING
-from tsmae.nn import TimeMAE
+from tsmae.nn import TimeMAE, blocks
 from tsmae.nn.dropout import dropout
 from tsmae.nn.masking import take
 from tsmae.panel import Panel
@@ -106,12 +106,21 @@ def _of_attention() -> Pairs:
         lambda: F.scaled_dot_product_attention(*parts, dropout_p=0.2).sum().backward(),
     )
 
-    halves = [part.detach().bfloat16().requires_grad_() for part in parts]
-    yield (
-        "attention of bfloat16, forward and backward: in float32 / as it is",
-        lambda: F.scaled_dot_product_attention(*(h.float() for h in halves)).sum().backward(),
-        lambda: F.scaled_dot_product_attention(*halves).sum().backward(),
-    )
+    for n_series, n_windows in ((_BATCH, _WINDOWS), (_BATCH // 8, 8 * _WINDOWS)):  # defaults' width
+        halves = [
+            torch.randn(n_series, _HEADS, n_windows, 32).bfloat16().requires_grad_()
+            for _ in range(3)
+        ]
+
+        def attend_in_bfloat16(halves=halves):
+            blocks._attend(*halves, None).sum().backward()
+
+        yield (
+            f"attention of {n_windows} windows in bfloat16, forward and backward: written out / "
+            "fused, in float32",
+            attend_in_bfloat16,
+            functools.partial(_with_fused_attention, attend_in_bfloat16),
+        )
 
     projected = torch.randn(_BATCH, _WINDOWS, 3 * _WIDTH, requires_grad=True)
 
@@ -269,6 +278,11 @@ def _of_training() -> Pairs:
 def _step(model: TimeMAE, x: torch.Tensor, complete: bool, generator: torch.Generator) -> None:
     model.zero_grad()
     model.train()(x, generator, complete).loss.backward()
+
+
+def _with_fused_attention(call: Callable) -> None:
+    with mock.patch.object(blocks, "_FEW_KEYS", 0):
+        call()
 
 
 def _with_all_embedded(step: Callable) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
-from tsmae.nn import timemae
+from tsmae.nn import blocks, timemae
 from tsmae.panel import Panel
 from tsmae.training import device as device_module
 from tsmae.training import inference
@@ -416,7 +416,7 @@ def test__precision_bfloat16__close_to_float32(panel, small):
     assert all(p.dtype == torch.float32 for p in fast.model_.parameters())
 
 
-def test__precision_bfloat16_on_a_cpu__attention_in_float32(panel, small, monkeypatch):
+def test__precision_bfloat16_on_a_cpu__fused_attention_in_float32(panel, small, monkeypatch):
     attend, seen = torch.nn.functional.scaled_dot_product_attention, set()
 
     def spy(*parts, **settings):
@@ -424,6 +424,7 @@ def test__precision_bfloat16_on_a_cpu__attention_in_float32(panel, small, monkey
         seen.add((parts[0].dtype, mixed.dtype))
         return mixed
 
+    monkeypatch.setattr(blocks, "_FEW_KEYS", 0)
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
     settings = {**small, "max_epochs": 1, "precision": "bfloat16"}
     TimeMAETransformer(**settings).fit(panel[0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsmae.nn import TimeMAE, TimeMAEConfig
+from tsmae.nn import TimeMAE, TimeMAEConfig, blocks
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.series import average_down, jitter
 from tsmae.nn.tokenizer import LearnedTokenizer
@@ -468,6 +468,24 @@ def test__attention__against_torch_multihead():
     present = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
     expected, _ = reference(x, x, x, key_padding_mask=~present)
     torch.testing.assert_close(block(x, None, present), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("few_keys", [128, 6], ids=["written out", "fused"])
+@pytest.mark.parametrize("padded", [False, True])
+def test__attention__bfloat16__close_to_float32(few_keys, padded, monkeypatch):
+    monkeypatch.setattr(blocks, "_FEW_KEYS", few_keys)
+    attention = build(n_layers=1).backbone.encoder.blocks[0].attention
+    x = torch.randn(3, 7, 16, generator=new_generator(1), requires_grad=True)
+    present = torch.arange(7) < torch.tensor([7, 4, 1])[:, None] if padded else None
+    found = []
+    for is_on in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_on, cache_enabled=False):
+            mixed = attention(x, None, present)
+        assert mixed.dtype == (torch.bfloat16 if is_on else torch.float32)
+        (gradient,) = torch.autograd.grad(mixed.float().square().sum(), x)
+        found.append((mixed.detach().float(), gradient))
+    for exact, rounded in zip(*found, strict=True):
+        assert 0 < (exact - rounded).norm() / exact.norm() < 0.01
 
 
 def test__positions__longer_than_known__stretched_between_ends():

@@ -14,6 +14,7 @@ from tsmae.nn.dropout import dropout
 
 _RESIDUAL_SCALE_AT_INIT = 1e-8  # the released TimeMAE starts every block as a bare norm
 _BIAS_AT_INIT = 0.1  # likewise
+_FEW_KEYS = 128  # of which the attention weights fit in memory
 
 
 class Attention(nn.Module):
@@ -58,10 +59,22 @@ def _attend(
 ) -> torch.Tensor:
     if query.dtype == torch.bfloat16 and query.device.type == "cpu":
         # there the fused kernel takes two to nine times as long in bfloat16 as in float32
+        if key.shape[2] <= _FEW_KEYS:
+            return _attend_written_out(query, key, value, mask)
         with torch.autocast("cpu", enabled=False):
             query, key, value = query.float(), key.float(), value.float()
             return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def _attend_written_out(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Multiplies in the type that is given, and keeps the weights (B, heads, Q, M)."""
+    relevance = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if mask is not None:
+        relevance = relevance.masked_fill(~mask, -torch.inf)
+    return relevance.softmax(-1) @ value
 
 
 class Block(nn.Module):

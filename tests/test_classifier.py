@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from skorch.callbacks import Freezer
@@ -639,6 +640,51 @@ def test__probe__more_labels_than_its_limit__sample_with_all_classes(panel, smal
     classifier = build(small, fine_tune="head").fit(X, y)
     assert len(seen[0]) in (6, 7) and set(seen[0]) == {0, 1, 2}
     assert classifier.predict_proba(X).shape == (24, 3)
+
+
+@pytest.mark.parametrize("container", ["array", "list", "frame"])
+@pytest.mark.parametrize("text", [False, True])
+def test__fit_predict__folds__as_scikit_learn(panel, small, container, text):
+    X, y = panel
+    labels = np.array(["no", "yes"])[y] if text else y
+    index = pd.MultiIndex.from_product([range(24), range(40)])
+    frame = pd.DataFrame(np.moveaxis(X, 1, 2).reshape(-1, 3), index=index)
+    given = {"array": X, "list": list(X), "frame": frame}[container]
+    classifier = TimeMAEClassifier(
+        TimeMAETransformer(**{**small, "max_epochs": 1}), "head", random_state=0
+    )
+    folds = KFold(3, shuffle=True, random_state=1)
+    found = classifier.fit_predict(given, labels, cv=folds, change_state=False)
+    assert not classifier.is_fitted
+    expected = cross_val_predict(classifier, X, labels, cv=folds)
+    assert found.dtype == labels.dtype and (found == expected).all()
+    found = classifier.fit_predict_proba(given, labels, cv=folds)
+    assert (classifier.predict(X) == classifier.fit_predict(given, labels)).all()
+    expected = cross_val_predict(classifier, X, labels, cv=folds, method="predict_proba")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test__fit_predict__folds__marks_and_classes_that_a_fold_lacks(panel, small):
+    X, y = panel
+    y = np.where(np.arange(24) % 4 == 0, -1, y)
+    y[-1] = 7
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0})
+    classifier = TimeMAEClassifier(transformer, "head", unlabeled=-1, random_state=0)
+    found = classifier.fit_predict_proba(X, y, cv=KFold(4), change_state=False)
+    assert found.shape == (24, 3)
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert (found[18:, 2] == 0).all() and (found[:18, 2] > 0).all()
+    assert set(classifier.fit_predict(X, y, cv=2, change_state=False)) <= {0, 1, 7}
+
+
+def test__fit_predict__folds_that_leave_series_out__refused(panel, small):
+    X, y = panel
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), "head")
+    with pytest.raises(ValueError, match=r"must hold each series out once; .* is in 0 test parts"):
+        classifier.fit_predict(X, y, cv=ShuffleSplit(1, test_size=0.5, random_state=0))
+    with pytest.raises(ValueError, match="y has several outputs, which `cv`"):
+        classifier.fit_predict(X, np.stack([y, 1 - y], 1), cv=3)
+    assert not classifier.is_fitted
 
 
 def test__labels_named_as_the_series_in_another_order__refused(panel, small):

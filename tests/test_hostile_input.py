@@ -78,8 +78,13 @@ BAD_PANELS = {
     "no channels": Bad(X[:, :0], ValueError, r"\(shape=\(8, 0, 20\)\).*at least one channel"),
     "no points": Bad(X[:, :, :0], ValueError, r"\(shape=\(8, 3, 0\)\).*one time point"),
     "infinity": Bad(where((2, 1, 3), np.inf), ValueError, "X contains inf.*series 2, channel 1"),
-    "minus infinity": Bad(where((2, 1, 3), -np.inf), ValueError, "X contains inf.*allowed are fin"),
-    "beyond float32": Bad(where((5, 0, 3), 1e39), ValueError, "too large for float32.*series 5"),
+    "minus infinity": Bad(
+        where((2, 1, 3), -np.inf), ValueError, "X contains inf.*allowed are numbers up to 1e.36"
+    ),
+    "beyond float32": Bad(
+        where((5, 0, 3), 1e39), ValueError, "too large to compute with.*series 5"
+    ),
+    "too large": Bad(where((5, 0, 3), -2e36), ValueError, "too large to compute.*series 5"),
     "all NaN": Bad(
         where(4, np.nan), ValueError, "X has 1 series without any obs.*position 4.*needs"
     ),

@@ -161,7 +161,7 @@ def test__read_labels__strings_of_numpy__as_any_strings():
     assert labels.tolist() == ["no", "yes"] and labels.dtype.kind == "U"
 
 
-@pytest.mark.parametrize("form", ["t{}", "{}"])
+@pytest.mark.parametrize("form", ["t{}", "{}", "{}.0", "{} s", "sample-{}", "2024-{}-7"])
 def test__time_as_text__in_the_order_of_its_numbers_or_refused(panel, small, form):
     X, _ = panel
 
@@ -173,9 +173,73 @@ def test__time_as_text__in_the_order_of_its_numbers_or_refused(panel, small, for
     transformer = TimeMAETransformer(**small).fit(X)
     np.testing.assert_array_equal(transformer.transform(padded), transformer.transform(X))
     text = frame([form.format(i) for i in range(40)]).sort_index()  # 0, 1, 10, 11, ...
-    with pytest.raises(ValueError, match="time index of X is text"):
-        transformer.transform(text)
+    for unsorted in (text, frame([form.format(i) for i in range(40)])):
+        with pytest.raises(ValueError, match=r"time index of X is text.* numbers or dates"):
+            transformer.transform(unsorted)
     with pytest.raises(ValueError, match=r"time index of .* is text"):
         transformer.transform([part.droplevel(0) for _, part in text.groupby(level=0)])
     dates = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
-    np.testing.assert_array_equal(transformer.transform(frame(dates)), transformer.transform(X))
+    decimals = [f"{i / 10:.2f} s".replace("0 s", " s") for i in range(40)]  # 0.0, 0.1, ...
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "vwxyz"]
+    for times in (dates, decimals, words):
+        found = transformer.transform(frame(times))
+        np.testing.assert_array_equal(found, transformer.transform(X))
+    with pytest.raises(ValueError, match="time index of X is text"):  # -1, -10, ..., 0, 1, 10, ...
+        transformer.transform(frame([str(i) for i in range(-20, 20)]).sort_index())
+    with pytest.raises(ValueError, match=r"not sorted within.* from text to numbers or dates"):
+        transformer.transform(frame(words[::-1]))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test__groups_of_a_frame__are_series(panel, nested):
+    X, _ = panel
+    index = pd.MultiIndex.from_product([["a", "b", "c"], range(40)])
+    long = pd.DataFrame(np.moveaxis(X[:3], 1, 2).reshape(-1, 3), index=index)
+    groups = [part for _, part in long.groupby(level=0)]
+    several, name = [long], r"X\[0\]"
+    if nested:
+        groups = pd.DataFrame({c: [part[c] for part in groups] for c in range(3)})
+        several, name = pd.DataFrame({c: [long[c]] for c in range(3)}), "a cell in row 0"
+    np.testing.assert_array_equal(read_panel(groups).values, X[:3])
+    with pytest.raises(ValueError, match=rf"{name}.* must be a single series.*\['a', 'b', 'c'\]"):
+        read_panel(several)
+
+
+WIDE = {
+    "3D": lambda X: X,
+    "2D": lambda X: X[:, 1],
+    "arrays": list,
+    "long": lambda X: pd.DataFrame(
+        np.moveaxis(X, 1, 2).reshape(-1, X.shape[1]),
+        index=pd.MultiIndex.from_product([range(len(X)), range(X.shape[2])]),
+    ),
+    "frames": lambda X: [pd.DataFrame(x.T) for x in X],
+    "nested": lambda X: pd.DataFrame(
+        {c: [pd.Series(x) for x in X[:, c]] for c in range(X.shape[1])}
+    ),
+    "a single series": lambda X: pd.DataFrame(X[0].T),
+}
+
+
+@pytest.mark.parametrize("container", WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize(
+    ("scale", "offset", "dtype"),
+    [(1, 1.7e9, float), (1e-50, 0.0, float), (30, 2**60, np.int64)],
+    ids=["time stamps", "tiny", "large integers"],
+)
+def test__shape_that_float32_cannot_hold__warns(container, scale, offset, dtype):
+    X = np.random.default_rng(0).normal(size=(5, 2, 12))
+    X[:, 0] = 1.0  # constant from the beginning
+    X[:, 1] = scale * X[:, 1]
+    X = X.astype(dtype) + dtype(offset)
+    with pytest.warns(UserWarning, match=r"channels \[[01]\] of X vary by less"):
+        read_panel(container(X))
+
+
+@pytest.mark.parametrize("container", WIDE.values(), ids=WIDE)
+def test__shape_that_float32_can_hold__does_not_warn(container, recwarn):
+    X = np.random.default_rng(0).normal(size=(5, 2, 12))
+    X[:, 0] = 1.0
+    X[0, 1, 3] = np.nan
+    read_panel(container(X))
+    assert not recwarn.list

@@ -4,8 +4,10 @@ import copy
 import os
 import pickle
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread, get_ident
+from threading import Event, Thread, get_ident
+from unittest import mock
 
 import joblib
 import numpy as np
@@ -21,6 +23,8 @@ from sklearn.frozen import FrozenEstimator
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
 from tsmae.training import inference
+from tsmae.training.device import n_torch_threads
+from tsmae.training.randomness import isolated_global_rng
 
 SERIES, LABELS = ragged()
 SERIES[4][:, 2:11] = np.nan
@@ -310,6 +314,72 @@ def test__default_device_of_torch__does_not_matter(build, which, fitted, tmp_pat
     assert_same(numbers, outputs(fitted) + outputs(fitted, COMPLETE))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test__default_dtype_of_torch__does_not_matter(build, which, fitted, tmp_path, dtype):
+    try:
+        torch.set_default_dtype(dtype)
+        again = through_file(build(which).fit(SERIES, LABELS), tmp_path)
+        numbers = outputs(again) + outputs(again, COMPLETE)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(numbers, outputs(fitted) + outputs(fitted, COMPLETE))
+
+
+def test__fit__while_another_thread_compiles__same_numbers(build, which, fitted):
+    state = torch.get_rng_state()
+    with mock.patch.object(torch.compiler, "is_compiling", lambda: True):
+        assert_same(outputs(build(which).fit(SERIES, LABELS)), outputs(fitted))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test__load_and_fit__while_an_encoder_of_a_user_trains__do_not_wait(build, which, tmp_path):
+    path = tmp_path / "saved"
+    build(which).fit(SERIES, LABELS).save(path)
+    trains, done = Event(), Event()
+
+    def train():
+        with isolated_global_rng(0, torch.device("cpu")):
+            trains.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        training = pool.submit(train)
+        trains.wait(60)
+        try:
+            pool.submit(type(build(which)).load, path).result(30)
+            pool.submit(build(which).fit, SERIES, LABELS).result(30)
+        finally:
+            done.set()
+        training.result()
+
+
+def test__encoder__one_module_for_all__each_fit_has_its_own():
+    shared = DropoutEncoder(8)
+    before = copy.deepcopy(shared.state_dict())
+    settings = {"encoder": lambda d_model: shared, "d_model": 8, "max_epochs": 3}
+    first = transformer(0, **settings).fit(SERIES)
+    numbers = outputs(first)
+    transformer(0, **settings).fit([series + 1 for series in SERIES])
+    assert_same(outputs(first), numbers)
+    assert_same(outputs(transformer(0, **settings).fit(SERIES)), numbers)
+    assert all(torch.equal(value, before[name]) for name, value in shared.state_dict().items())
+
+
+@pytest.mark.parametrize("store", [through_pickle, through_file])
+def test__storage__read_in_inference_mode__can_be_trained_on(fitted, tmp_path, store):
+    with torch.inference_mode():
+        again = store(fitted, tmp_path)
+    again.model_.train()
+    x = torch.zeros(2, len(SERIES[0]), 16)
+    network = getattr(again, "series_encoder_", again.model_)
+    network(x).sum().backward()
+    assert any(p.grad is not None for p in again.model_.parameters())
+
+
+def test__fit__leaves_no_gradients(fitted):
+    assert all(p.grad is None for p in fitted.model_.parameters())
+
+
 def test__autocast_of_the_caller__does_not_matter(build, which, fitted):
     with torch.autocast("cpu", torch.bfloat16):
         again = build(which).fit(SERIES, LABELS)
@@ -381,6 +451,32 @@ def test__transform__batches_on_several_threads__same_numbers(fitted, monkeypatc
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
     assert_array_equal(several, embed(fitted, SERIES))
+
+
+def test__transform__other_threads_begin_meanwhile__keep_their_number(fitted, two_threads):
+    starts, stop = inference._run_torch_alone, Event()
+
+    def slowly(ready):
+        starts(ready)
+        time.sleep(0.01)  # a thread that began now would find a single one
+
+    def serve():
+        while not stop.is_set():
+            embed(fitted, SERIES)
+
+    with mock.patch.multiple(inference, _run_torch_alone=slowly, _EMBEDDING_BATCH=2):
+        server = Thread(target=serve)
+        server.start()
+        found = []
+        try:
+            for _ in range(40):
+                thread = Thread(target=lambda: found.append(n_torch_threads()))
+                thread.start()
+                thread.join()
+        finally:
+            stop.set()
+            server.join()
+    assert found == [2] * 40
 
 
 def test__apply__error_on_one_of_several_threads__reaches_the_caller(two_threads):

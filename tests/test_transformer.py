@@ -784,7 +784,7 @@ def test__validation_fraction__nothing_to_predict_in_what_is_held_out__says_so(p
 # ---------------------------------------------------------------------------- surroundings
 
 
-def test__fit__gradients_switched_off_or_another_default_dtype__as_without(panel, small):
+def test__gradients_switched_off_or_another_default_dtype__as_without(panel, small):
     X, y = panel
     classifier = TimeMAEClassifier(
         TimeMAETransformer(**{**small, "contrast_weight": 1.0}), "all", 1, random_state=0

@@ -6,7 +6,8 @@ scikit-learn keeps on an estimator survives sktime's reset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +21,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.multiclass import check_classification_targets
 
 from tsmae._parameters import check_callbacks, readout_of
-from tsmae.training.device import cpu_by_default, no_autocast
+from tsmae.panel import warn_of_lost_shapes
+from tsmae.training.device import cpu_by_default, n_torch_threads, no_autocast
 
 # What scikit-learn stores on an estimator from outside, before and between fits.
 _SKLEARN_BOOKKEEPING = (
@@ -37,6 +39,10 @@ _ACCEPTED = (
     "(n_channels, n_points), a DataFrame with an (instance, time) MultiIndex, a list of "
     "DataFrames, a nested DataFrame, or another sktime Panel container"
 )
+
+# readings of the numbers in text: whole ones, decimal ones, and those with a sign
+_NUMBERS = [re.compile(p) for p in (r"\d+", r"\d+\.?\d*", r"(?<!\d)-?\d+\.?\d*")]
+_LARGEST = 1e36  # squares and sums of larger numbers, scaled, overflow
 
 
 class Bridge:
@@ -133,6 +139,7 @@ class Bridge:
         whatever the caller set.
         """
         self.reset()
+        n_torch_threads()
         try:
             with torch.inference_mode(False), torch.enable_grad(), cpu_by_default(), no_autocast():
                 yield
@@ -228,11 +235,12 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
     else:
         read = _read_other(X)
     values = read.values
-    if np.isinf(values).any():
-        series, channel, _ = (int(i) for i in np.argwhere(np.isinf(values))[0])
+    if np.fmax.reduce(values, None) > _LARGEST or np.fmin.reduce(values, None) < -_LARGEST:
+        series, channel, _ = (int(i) for i in np.argwhere(np.abs(values) > _LARGEST)[0])
         raise ValueError(
-            f"X contains infinity, or a value too large for float32, first in series {series}, "
-            f"channel {channel}; allowed are finite numbers, and NaN where nothing was observed."
+            f"X contains infinity, or a value too large to compute with, first in series {series}, "
+            f"channel {channel}; allowed are numbers up to {_LARGEST:g} in size, and NaN where "
+            "nothing was observed."
         )
     empty = np.flatnonzero(np.isnan(values).all((1, 2)))
     if len(empty):
@@ -282,9 +290,10 @@ def _read_array(X: np.ndarray) -> NamedPanel:
             "series needs at least one channel and one time point."
         )
     n_features = X.shape[1] if X.ndim == 2 else None
-    values = _to_float32(X, "X")
     if X.ndim == 2:
-        values = values[:, None, :]
+        X = X[:, None, :]
+    values = _to_float32(X, "X")
+    _warn_of_lost_shapes(values, [X.swapaxes(0, 1)])
     return NamedPanel(values, pd.RangeIndex(len(X)), None, n_features)
 
 
@@ -302,7 +311,9 @@ def _read_frame(X: pd.DataFrame) -> NamedPanel:
         return _read_multiindex(X)
     # sktime's single series: time in rows, channels in columns
     _check_time(X.index, "X")
-    values = _to_float32(X.to_numpy(), "X").T[None]
+    numbers = X.to_numpy().T  # (C, T)
+    values = _to_float32(numbers, "X")[None]
+    _warn_of_lost_shapes(values, [numbers])
     return NamedPanel(values, pd.RangeIndex(1), _names(X.columns))
 
 
@@ -332,30 +343,56 @@ def _check_time(index: pd.Index, name: str) -> None:
     """Raise unless rows of a single series stand in the order of time."""
     if isinstance(index, pd.RangeIndex) and index.step > 0:  # for speed
         return
+    if isinstance(index, pd.MultiIndex):  # a group of a longer frame keeps the name of its series
+        names = index.droplevel(-1).unique()
+        if len(names) > 1:
+            raise ValueError(
+                f"{name} must be a single series; its MultiIndex names several: "
+                f"{names[:3].tolist()}…"
+            )
+        index = index.get_level_values(-1)
     _check_text(index, name)
     if not (index.is_unique and index.is_monotonic_increasing):
         flat = "; if the rows are series and not time points, pass X.to_numpy()"
         hint = flat if name == "X" else ""
         raise ValueError(
             f"The time index of {name} must be increasing without duplicates; it starts with "
-            f"{index[:4].tolist()}. Call sort_index() first{hint}."
+            f"{index[:4].tolist()}. {_how_to_sort(index)} first{hint}."
         )
 
 
+def _is_text(index: pd.Index) -> bool:
+    if not (pd.api.types.is_object_dtype(index) or pd.api.types.is_string_dtype(index)):
+        return False
+    return all(isinstance(label, str) for label in index)
+
+
+def _how_to_sort(time: pd.Index) -> str:
+    if _is_text(time):
+        return "Convert it from text to numbers or dates, and call sort_index()"
+    return "Call sort_index()"
+
+
 def _check_text(time: pd.Index, name: str) -> None:
-    """Raise unless time stamps that are text stand in the order of the numbers in them."""
-    if not (pd.api.types.is_object_dtype(time) or pd.api.types.is_string_dtype(time)):
+    """Raise unless the alphabet sorts time stamps that are text as some numbers in them do.
+
+    Those numbers may have signs and decimals, or be several, as in dates; text without numbers,
+    or of more than one form, is taken as it stands.
+    """
+    labels = time.unique()
+    if not _is_text(labels):
         return
-    labels = pd.Series(time.unique(), dtype=object)
-    if not all(isinstance(label, str) for label in labels):
-        return
-    labels = labels.sort_values()
-    parts = labels.str.extract(r"^(\D*)(\d{1,18})$")
-    numbered = parts[0].nunique(dropna=False) == 1 and parts[1].notna().all()
-    if numbered and not parts[1].astype(np.int64).is_monotonic_increasing:
+    labels = sorted(labels)
+    in_order = []
+    for number in _NUMBERS:
+        forms = {number.sub("#", label) for label in labels}
+        if len(forms) == 1 and "#" in forms.pop():
+            values = [[float(part) for part in number.findall(label)] for label in labels]
+            in_order.append(values == sorted(values))
+    if in_order and not any(in_order):
         raise ValueError(
-            f"The time index of {name} is text, which sorts {labels.iloc[:4].tolist()}… by the "
-            "alphabet and not by the numbers in it: convert it to numbers."
+            f"The time index of {name} is text, which sorts {labels[:4]}… by the alphabet and not "
+            "by the numbers in it: convert it to numbers or dates."
         )
 
 
@@ -370,7 +407,8 @@ def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
         return X
     columns = {}
     for i, (column, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
-        numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        is_number = pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)
+        numeric = is_number and not pd.api.types.is_complex_dtype(dtype)
         try:
             if not numeric and not pd.api.types.is_object_dtype(dtype):
                 raise TypeError(f"dtype {dtype}")
@@ -392,7 +430,8 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
         raise ValueError(
             "The MultiIndex of X has one level; expected (instance, time), the time last."
         )
-    values = _to_float32(X.to_numpy(), "X")  # (rows, C)
+    numbers = X.to_numpy()  # (rows, C)
+    values = _to_float32(numbers, "X")
     levels = list(range(X.index.nlevels - 1))
     keys = X.index.get_level_values(0) if len(levels) == 1 else X.index.droplevel(-1)
     ids, instances = pd.factorize(keys)
@@ -412,11 +451,12 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     codes = pd.factorize(time, sort=True)[0]
     if ((np.diff(codes) < 0) & (np.diff(ids) == 0)).any():
         raise ValueError(
-            "The time index of X is not sorted within a series. Call X.sort_index() first."
+            f"The time index of X is not sorted within a series. {_how_to_sort(time)} first."
         )
     place = np.arange(len(ids)) - np.repeat(starts, lengths)
     panel = np.full((len(instances), values.shape[1], lengths.max()), np.nan, np.float32)
     panel[ids, :, place] = values
+    _warn_of_lost_shapes(panel, [numbers.T])
     index = pd.Index(instances) if len(levels) == 1 else pd.MultiIndex.from_tuples(instances)
     index.names = X.index.names[:-1]
     return NamedPanel(panel, index, _names(X.columns))
@@ -424,7 +464,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
 
 def _read_nested(X: pd.DataFrame) -> NamedPanel:
     """sktime's nested_univ: each cell is a series."""
-    rows = []
+    rows, sources = [], []
     for position, (_, row) in enumerate(X.iterrows()):
         name = f"row {position} of the nested DataFrame X"
         for cell in row:
@@ -440,9 +480,12 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
                 if not _is_plain(cell.dtype):
                     cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").iloc[:, 0]
                 cell = cell.to_numpy()
-            cells.append(_to_float32(cell, name))
-        rows.append(_stack([cell[None] for cell in cells])[:, 0])
-    return NamedPanel(_stack(rows), X.index, _names(X.columns))
+            cells.append(cell)
+        rows.append(_stack([_to_float32(cell, name)[None] for cell in cells])[:, 0])
+        sources.append(cells)
+    values = _stack(rows)
+    _warn_of_lost_shapes(values, sources)
+    return NamedPanel(values, X.index, _names(X.columns))
 
 
 def _read_list(X: Sequence) -> NamedPanel:
@@ -470,7 +513,7 @@ def _read_list(X: Sequence) -> NamedPanel:
                     f"{channels}; all series need the same channels."
                 )
         frames = [_numeric_columns(frame, f"X[{i}]") for i, frame in enumerate(frames)]
-        items = [_to_float32(f.to_numpy(), f"X[{i}]").T for i, f in enumerate(frames)]
+        items = [frame.to_numpy().T for frame in frames]
     else:
         try:
             items = [_as_array(item, f"X[{i}]") for i, item in enumerate(X)]
@@ -481,8 +524,8 @@ def _read_list(X: Sequence) -> NamedPanel:
                 f"X is a list of {len(items)} scalars: a 1D array; expected {_ACCEPTED}. "
                 "Reshape your data: [[...]] is a list of a single series."
             )
-        items = [_to_float32(item, f"X[{i}]") for i, item in enumerate(items)]
         items = [item[None] if item.ndim == 1 else item for item in items]
+    sources, items = items, [_to_float32(item, f"X[{i}]") for i, item in enumerate(items)]
     for position, item in enumerate(items):
         if item.ndim != 2 or 0 in item.shape:
             raise ValueError(
@@ -494,7 +537,9 @@ def _read_list(X: Sequence) -> NamedPanel:
                 f"X[{position}] has {len(item)} channels, but X[0] has {len(items[0])}; all "
                 "series need the same channels, and the shape (n_channels, n_points)."
             )
-    return NamedPanel(_stack(items), pd.RangeIndex(len(items)), channels)
+    values = _stack(items)
+    _warn_of_lost_shapes(values, sources)
+    return NamedPanel(values, pd.RangeIndex(len(items)), channels)
 
 
 def _as_pandas(X: Any) -> Any:
@@ -551,8 +596,28 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}.")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {values.dtype}; expected real numbers.")
-    with np.errstate(over="ignore"):  # becomes inf, which the caller reports
+    with np.errstate(over="ignore", under="ignore"):  # inf is reported by the caller
         return np.asarray(values, dtype=np.float32)
+
+
+def _warn_of_lost_shapes(values: np.ndarray, sources: Iterable[Any]) -> None:
+    """Warn of channels that are constant in float32 (n, C, T), but were not before.
+
+    `sources` hold the numbers as they came, each an array for each channel.
+    """
+    constant = ~(np.fmax.reduce(values, (0, 2)) > np.fmin.reduce(values, (0, 2)))
+    if not constant.any():
+        return
+    sources = list(sources)
+    lost = []
+    for c in np.flatnonzero(constant).tolist():
+        parts = [np.ma.compressed(source[c]) for source in sources]
+        parts = [part for part in parts if part.size and part.dtype.kind in "iuf"]
+        lowest = min((np.fmin.reduce(part) for part in parts), default=0)
+        highest = max((np.fmax.reduce(part) for part in parts), default=0)
+        if highest > lowest:
+            lost.append(c)
+    warn_of_lost_shapes(lost)
 
 
 def _parse_objects(values: np.ndarray, name: str) -> np.ndarray:

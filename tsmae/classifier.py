@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils import check_consistent_length
@@ -411,6 +411,71 @@ class TimeMAEClassifier(
         right = [p == labels for p, labels in zip(predicted, outputs, strict=True)]
         return float(np.average(np.all(right, axis=0), weights=weights))
 
+    def fit_predict(
+        self, X: Any, y: Any, cv: Any = None, change_state: bool = True
+    ) -> np.ndarray | pd.DataFrame:
+        """Fit and predict, on the series themselves or by cross-validation.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`; with `cv` a single output.
+        cv : None, int or splitter of scikit-learn, default=None
+            None predicts the series of the fit; a splitter each series by a fit without it; an
+            int is so many shuffled folds.
+        change_state : bool, default=True
+            Whether this estimator is fitted on all series, too, or left as it is.
+
+        Returns
+        -------
+        As from `predict`
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `fit`; or if the test parts of `cv` do not hold each series once.
+        """
+        return self._fit_and("predict", X, y, cv, change_state)
+
+    def fit_predict_proba(
+        self, X: Any, y: Any, cv: Any = None, change_state: bool = True
+    ) -> np.ndarray | pd.DataFrame:
+        """Fit, and probabilities as in `predict_proba`; see `fit_predict`."""
+        return self._fit_and("predict_proba", X, y, cv, change_state)
+
+    def _fit_and(self, method: str, X: Any, y: Any, cv: Any, change_state: bool) -> Any:
+        """What sktime's base class gives, whose folds know neither text labels nor lists."""
+        if cv is None:
+            fitted = (self if change_state else clone(self)).fit(X, y)
+            return getattr(fitted, method)(X)
+        values = read_panel(X, single_series=False).values
+        if _has_several_outputs(y):
+            raise ValueError("y has several outputs, which `cv` cannot be used with.")
+        labels = read_labels(y, len(values))
+        if isinstance(cv, Integral):
+            cv = KFold(int(cv), shuffle=True, random_state=draw_seed(self.random_state))
+        folds = list(cv.split(values, labels))
+        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(values))
+        if (times != 1).any():
+            raise ValueError(
+                f"cv={cv!r} must hold each series out once; the one at position "
+                f"{int((times != 1).argmax())} is in {times[times != 1][0]} test parts."
+            )
+        if change_state:
+            self.fit(X, y)
+        classes = np.unique(labels[self._labeled(labels)])
+        shape = (len(values), len(classes)) if method == "predict_proba" else len(values)
+        result = np.zeros(shape, float if method == "predict_proba" else labels.dtype)
+        for train, test in folds:
+            fold = clone(self).fit(values[train], labels[train])
+            predicted = getattr(fold, method)(values[test])
+            if method == "predict_proba":
+                columns = np.searchsorted(classes, fold.classes_)
+                result[np.ix_(test, columns)] = predicted
+            else:
+                result[test] = predicted
+        return result
+
     def transform(self, X: Any) -> pd.DataFrame:
         """Embeddings of the fine-tuned encoder, which the linear head sees.
 
@@ -462,16 +527,16 @@ class TimeMAEClassifier(
             own.channel_names_in_ = self.channel_names_in_  # it was fitted on a plain array
 
     def _fit(self, X, y):
-        self.device_ = resolve_device(self.device)
-        seed = draw_seed(self.random_state)
-        panel = Panel.from_array(X)
         labeled = self._labeled(y)
         self._set_classes(y, labeled)
+        if self.n_classes_ == 1:  # sktime predicts it
+            return self
+        self.device_ = resolve_device(self.device)
         self.fine_tune_ = self.fine_tune
         if self.fine_tune == "auto":
             self.fine_tune_ = _auto.fine_tuned(labeled.sum())
-        if self.n_classes_ == 1:  # sktime predicts it
-            return self
+        seed = draw_seed(self.random_state)
+        panel = Panel.from_array(X)
         weights = self._class_weights(y[labeled])
         targets = np.searchsorted(self.classes_, y[labeled])
         train = np.flatnonzero(labeled)
@@ -624,12 +689,12 @@ class TimeMAEClassifier(
 
     def _build_modules(self) -> None:
         trained = self.transformer_.series_encoder_
-        probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).float().eval()
+        probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).eval()
         if self.fine_tune_ == "head":
             self.model_ = probe
             return
         encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **readout_of(self))
-        self.model_ = SeriesClassifier(encoder, self.n_classes_).float().eval()
+        self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
         if self.average_probe:
             self.probe_ = probe
 

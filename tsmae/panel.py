@@ -103,17 +103,20 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     return np.array(means), np.array(scales)
 
 
-def warn_of_lost_shapes(panel: Panel, deviations: np.ndarray) -> None:
-    """Warn of channels that vary, but too little beside their level: (C,) deviations of them."""
-    lost = [
+def vanishing_channels(panel: Panel, deviations: np.ndarray) -> list[int]:
+    """Channels that vary, but count as constant, as their infinite deviations (C,) say."""
+    return [
         c
         for c in np.flatnonzero(np.isinf(deviations)).tolist()
-        if np.nanmax(panel.values[:, c], initial=-np.inf)
-        > np.nanmin(panel.values[:, c], initial=np.inf)
+        if np.fmax.reduce(panel.values[:, c], None) > np.fmin.reduce(panel.values[:, c], None)
     ]
-    if lost:
+
+
+def warn_of_lost_shapes(channels: list[int]) -> None:
+    """Warn of channels that vary too little beside their level, if there are any."""
+    if channels:
         warnings.warn(
-            f"The channels {lost} of X vary by less than a millionth of their level, or than "
+            f"The channels {channels} of X vary by less than a millionth of their level, or than "
             "float32 can hold, and count as constant. Subtract the level, or rescale, first.",
             stacklevel=2,
         )

@@ -34,7 +34,6 @@ from tsmae._version import __version__
 from tsmae.nn import TimeMAEConfig
 from tsmae.nn.blocks import ForeignEncoder
 from tsmae.training.device import available_devices, cpu_by_default, resolve_device
-from tsmae.training.randomness import isolated_global_rng
 
 _FORMAT = 1
 _AS_NUMPY = {  # what is not in it, torch pickles
@@ -93,10 +92,11 @@ class SavedAsTensors:
 
     def __setstate__(self, state: dict) -> None:
         state = dict(state)
-        modules = _put_tensors(*state.pop(_STORED)) if _STORED in state else {}
-        super().__setstate__({**state, **modules})  # type: ignore[misc]
-        if modules:
-            self._to_device(self.device_)
+        with torch.inference_mode(False):  # or what is read could not be trained on
+            modules = _put_tensors(*state.pop(_STORED)) if _STORED in state else {}
+            super().__setstate__({**state, **modules})  # type: ignore[misc]
+            if modules:
+                self._to_device(self.device_)
 
     def _to_device(self, wanted: torch.device) -> None:
         """Move the modules to the device they were fitted on, or to the CPU if it is not here."""
@@ -201,7 +201,7 @@ class SavedAsTensors:
             )
         if found != cls.__name__:
             raise ValueError(f"{path} holds a {found}, not a {cls.__name__}.")
-        with _damage_as_value_error(path, cls), cpu_by_default():
+        with _damage_as_value_error(path, cls), cpu_by_default(), torch.inference_mode(False):
             return _restore(description["estimator"], weights, cls)
 
     @classmethod
@@ -399,8 +399,7 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     if estimator.is_fitted:
         estimator._restore_private_state()
     if description["trained"]:
-        with isolated_global_rng(0, torch.device("cpu")):  # the weights drawn are replaced
-            estimator._build_modules()
+        estimator._build_modules()  # the weights drawn are replaced
         prefix, inner = description["prefix"], tuple(restored)
         stored = {
             name.removeprefix(prefix): tensor

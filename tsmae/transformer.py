@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -16,7 +17,7 @@ from tsmae import _auto, presets
 from tsmae._interop import Bridge, check_is_no_table, check_order, embedding_frame, read_panel
 from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_settings
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
-from tsmae.panel import Panel, channel_statistics, warn_of_lost_shapes
+from tsmae.panel import Panel, channel_statistics, vanishing_channels, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import column_deviation
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
@@ -502,12 +503,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
-        warn_of_lost_shapes(panel, statistics[1])
+        warn_of_lost_shapes(vanishing_channels(panel, statistics[1]))
         self.config_ = self._architecture(panel, statistics[1])
         self.init_ = self._resolve_init(self.config_)
         generator = new_generator(seed)
-        with isolated_global_rng(seed, self.device_):
-            self._build_modules(generator)
+        self._build_modules(generator)
         if self.init_ == "synthetic":
             start_from_synthetic(self.model_.backbone)
         self.model_.backbone.scaling.set_statistics(*statistics)
@@ -617,23 +617,26 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _build_modules(self, generator: torch.Generator | None = None) -> None:
         """Set `model_` and `series_encoder_`, weights drawn from `generator`."""
         generator = new_generator(0) if generator is None else generator
-        # float32, whatever torch's default
-        self.model_ = TimeMAE(self.config_, generator, self._build_encoder()).float()
-        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self)).float()
+        encoder = self._build_encoder(generator.initial_seed())
+        self.model_ = TimeMAE(self.config_, generator, encoder)
+        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self))
         self.model_.eval()  # a user's encoder may have dropout of its own
 
-    def _build_encoder(self) -> torch.nn.Module | None:
+    def _build_encoder(self, seed: int) -> torch.nn.Module | None:
         if self.encoder is None:
             return None
         is_module = isinstance(self.encoder, torch.nn.Module)
-        module = None if is_module else _call_with_width(self.encoder, self.d_model)
+        module = None
+        if not is_module:
+            with isolated_global_rng(seed, self.device_):
+                module = _call_with_width(self.encoder, self.d_model)
         if not isinstance(module, torch.nn.Module):
             built = "is one" if is_module else f"built a {type(module).__name__}"
             raise TypeError(
                 f"The 'encoder' parameter must be a callable that builds a torch.nn.Module. "
                 f"Got {self.encoder!r}, which {built}."
             )
-        return module
+        return copy.deepcopy(module).float()  # it may be one that others train, too
 
     def _pretrain(self, panel: Panel, seed: int) -> list[dict]:
         if not self.max_epochs:

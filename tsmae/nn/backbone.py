@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tsmae.nn.blocks import Encoder, ForeignEncoder, initialize
+from tsmae.nn.blocks import Encoder, ForeignEncoder
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.embedding import (
     FeatureEncoder,
@@ -15,6 +15,7 @@ from tsmae.nn.embedding import (
     slice_windows,
     without_lone_tail,
 )
+from tsmae.nn.layers import initialize
 from tsmae.nn.series import Scaling, bridge_gaps
 
 _POSITION_STD = 0.02

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 
 import torch
 from torch import nn
@@ -11,9 +10,9 @@ from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.dropout import dropout
+from tsmae.nn.layers import linear, norm
 
 _RESIDUAL_SCALE_AT_INIT = 1e-8  # the released TimeMAE starts every block as a bare norm
-_BIAS_AT_INIT = 0.1  # likewise
 _FEW_KEYS = 128  # of which the attention weights fit in memory
 
 
@@ -29,11 +28,11 @@ class Attention(nn.Module):
         self.n_heads = n_heads
         self.cross = cross
         if cross:
-            self.query = nn.Linear(d_model, d_model)
-            self.key_value = nn.Linear(d_model, 2 * d_model)
+            self.query = linear(d_model, d_model)
+            self.key_value = linear(d_model, 2 * d_model)
         else:
-            self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.output = nn.Linear(d_model, d_model)
+            self.query_key_value = linear(d_model, 3 * d_model)
+        self.output = linear(d_model, d_model)
 
     def forward(
         self, x: torch.Tensor, memory: torch.Tensor | None, present: torch.Tensor | None
@@ -91,13 +90,13 @@ class Block(nn.Module):
         self.p = p
         self.pre_norm = config.block == "pre_norm"
         self.attention = Attention(d, config.n_heads, cross)
-        self.expand = nn.Linear(d, 4 * d)
-        self.contract = nn.Linear(4 * d, d)
-        self.norm_1 = nn.LayerNorm(d)
-        self.norm_2 = nn.LayerNorm(d)
+        self.expand = linear(d, 4 * d)
+        self.contract = linear(4 * d, d)
+        self.norm_1 = norm(d)
+        self.norm_2 = norm(d)
         if not self.pre_norm:
-            self.scale_1 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT))
-            self.scale_2 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT))
+            self.scale_1 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT, dtype=torch.float32))
+            self.scale_2 = nn.Parameter(torch.tensor(_RESIDUAL_SCALE_AT_INIT, dtype=torch.float32))
 
     def forward(
         self,
@@ -231,22 +230,4 @@ class DecoupledEncoder(nn.Module):
 
 
 def _final_norm(config: TimeMAEConfig) -> nn.Module:
-    return nn.LayerNorm(config.d_model) if config.block == "pre_norm" else nn.Identity()
-
-
-def initialize(module: nn.Module, block: str, generator: torch.Generator) -> None:
-    """Draw all linear and convolution weights of `module` from `generator`.
-
-    ``"timemae"`` as released: Xavier-normal weights, biases 0.1. ``"pre_norm"``: normal of
-    variance 1 / inputs, zero biases.
-    """
-    for part in module.modules():
-        if not isinstance(part, (nn.Linear, nn.Conv1d)):
-            continue
-        if block == "timemae":
-            nn.init.xavier_normal_(part.weight, generator=generator)
-        else:
-            std = 1.0 / math.sqrt(part.weight[0].numel())
-            nn.init.trunc_normal_(part.weight, std=std, generator=generator)
-        if part.bias is not None:
-            nn.init.constant_(part.bias, _BIAS_AT_INIT if block == "timemae" else 0.0)
+    return norm(config.d_model) if config.block == "pre_norm" else nn.Identity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,8 @@ class TimeMAEConfig:
         """Whether any objective predicts masked sub-series."""
         weights = (self.mcc_weight, self.mrr_weight, self.reconstruction_weight)
         return any((*weights, self.spectral_weight))
+
+    def weighted(self, mrr: Any, mcc: Any, reconstruction: Any, contrast: Any) -> Any:
+        """The loss, of its parts; that of reconstruction is weighted already."""
+        predicting = self.mrr_weight * mrr + self.mcc_weight * mcc + reconstruction
+        return predicting + self.contrast_weight * contrast

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.layers import linear
 
 
 class InstanceDiscrimination(nn.Module):
@@ -20,8 +21,8 @@ class InstanceDiscrimination(nn.Module):
         super().__init__()
         d = config.d_model
         self.temperature = config.contrast_temperature
-        self.expand = nn.Linear(d, 2 * d)
-        self.contract = nn.Linear(2 * d, d)
+        self.expand = linear(d, 2 * d)
+        self.contract = linear(2 * d, d)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of finding each view's partner among all other views of the batch.

@@ -22,7 +22,8 @@ def dropout(x: torch.Tensor, p: float, generator: torch.Generator | None) -> tor
     """
     if generator is None or p == 0.0:
         return x
-    if torch.compiler.is_compiling():  # fused by the compiler, seeded by the training loop
+    # not is_compiling(), which is also true while another thread compiles
+    if torch.compiler.is_dynamo_compiling():  # fused by the compiler, seeded by the training loop
         return F.dropout(x, p)
     if x.device.type == "mps":  # draws no integers over the whole range
         kept = torch.rand(x.shape, device=x.device, generator=generator) >= p

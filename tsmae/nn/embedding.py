@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.layers import convolution, linear
 
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
@@ -82,16 +83,15 @@ class FeatureEncoder(nn.Module):
         n_inputs = 2 * c if config.window_statistics else c
         self.missing: nn.Conv1d | nn.Linear
         if config.stem == "conv":
-            padding = _STEM_KERNEL // 2
-            self.conv_1 = nn.Conv1d(n_inputs, _STEM_WIDTH, _STEM_KERNEL, padding=padding)
-            self.missing = nn.Conv1d(c, _STEM_WIDTH, _STEM_KERNEL, padding=padding, bias=False)
-            self.conv_2 = nn.Conv1d(_STEM_WIDTH, _STEM_WIDTH, _STEM_KERNEL, padding=padding)
-            self.project = nn.Linear(_STEM_WIDTH * length, d)
+            self.conv_1 = convolution(n_inputs, _STEM_WIDTH, _STEM_KERNEL)
+            self.missing = convolution(c, _STEM_WIDTH, _STEM_KERNEL, bias=False)
+            self.conv_2 = convolution(_STEM_WIDTH, _STEM_WIDTH, _STEM_KERNEL)
+            self.project = linear(_STEM_WIDTH * length, d)
         else:
-            self.project = nn.Linear(n_inputs * length, d)
-            self.missing = nn.Linear(c * length, d, bias=False)
+            self.project = linear(n_inputs * length, d)
+            self.missing = linear(c * length, d, bias=False)
         if config.window_statistics:
-            self.project_statistics = nn.Linear(2 * c, d)
+            self.project_statistics = linear(2 * c, d)
 
     def zero_missing(self) -> None:
         nn.init.zeros_(self.missing.weight)
@@ -142,7 +142,7 @@ class Positions(nn.Module):
 
     def __init__(self, n_positions: int, d_model: int):
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(n_positions, d_model))
+        self.table = nn.Parameter(torch.zeros(n_positions, d_model, dtype=torch.float32))
 
     def forward(self, n_positions: int, valid: torch.Tensor | None) -> torch.Tensor:
         """Embeddings (1 or B, N, d) of the positions 0 … N-1 of each series."""

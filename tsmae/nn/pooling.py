@@ -135,13 +135,10 @@ def _centre(x: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, 
 
     Written out: `torch.std` over a dimension that is not the last takes twenty times as long.
     """
-    if valid is None:
-        centred = x - x.mean(1, keepdim=True)
-        return centred, centred.square().mean(1)
-    there = valid[..., None]
-    count = there.sum(1).clamp_min(1)
-    centred = (x - ((x * there).sum(1) / count)[:, None]) * there
-    return centred, centred.square().sum(1) / count
+    centred = x - _mean(x, valid)[:, None]
+    if valid is not None:
+        centred = centred * valid[..., None]
+    return centred, _mean(centred.square(), valid)
 
 
 def _autocorrelation(x: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from tsmae.nn.backbone import Backbone
+from tsmae.nn.layers import linear
 from tsmae.nn.pooling import n_vectors, pool
 from tsmae.nn.series import average_down, jitter, slope
 
@@ -96,6 +97,7 @@ class SeriesEncoder(nn.Module):
         self.resolutions = tuple(resolutions)
         self.slopes = tuple(slopes)
         length = backbone.window_length
+        shifts = min(shifts, length)  # more make no other grids
         self.offsets = sorted({i * length // shifts for i in range(shifts)})
         n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
@@ -105,14 +107,17 @@ class SeriesEncoder(nn.Module):
         self.embedding_dim = n_pooled * n_layers * d_model
         if self.slopes:
             n_channels = len(backbone.scaling.location)
-            self.register_buffer("slope_scale", torch.ones(len(self.slopes), n_channels))
+            self._buffer("slope_scale", torch.ones, len(self.slopes), n_channels)
         self.compares = "winners" in self.statistics
         if self.compares:
             units = (len(readings), n_layers, d_model)
-            self.register_buffer("unit_location", torch.zeros(units))
-            self.register_buffer("unit_scale", torch.ones(units))
-        self.register_buffer("location", torch.zeros(self.embedding_dim))
-        self.register_buffer("scale", torch.ones(self.embedding_dim))
+            self._buffer("unit_location", torch.zeros, *units)
+            self._buffer("unit_scale", torch.ones, *units)
+        self._buffer("location", torch.zeros, self.embedding_dim)
+        self._buffer("scale", torch.ones, self.embedding_dim)
+
+    def _buffer(self, name: str, make: Callable[..., torch.Tensor], *shape: int) -> None:
+        self.register_buffer(name, make(shape, dtype=torch.float32))
 
     def forward(
         self,
@@ -247,7 +252,7 @@ class SeriesClassifier(nn.Module):
     def __init__(self, encoder: SeriesEncoder, n_classes: int):
         super().__init__()
         self.encoder = encoder
-        self.head = nn.utils.skip_init(nn.Linear, encoder.embedding_dim, n_classes)
+        self.head = linear(encoder.embedding_dim, n_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

@@ -26,8 +26,8 @@ class Scaling(nn.Module):
     def __init__(self, n_channels: int, mode: str | None):
         super().__init__()
         self.mode = mode
-        self.register_buffer("location", torch.zeros(n_channels, 1))
-        self.register_buffer("scale", torch.ones(n_channels, 1))
+        self.register_buffer("location", torch.zeros(n_channels, 1, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(n_channels, 1, dtype=torch.float32))
 
     def set_statistics(self, location: np.ndarray, scale: np.ndarray) -> None:
         """The panel's means and deviations, both (C,)."""

@@ -17,10 +17,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsmae.nn.backbone import Backbone, never_empty
-from tsmae.nn.blocks import DecoupledEncoder, initialize
+from tsmae.nn.blocks import DecoupledEncoder
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.contrast import InstanceDiscrimination
 from tsmae.nn.embedding import Windows
+from tsmae.nn.layers import initialize, linear
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.pooling import pool
 from tsmae.nn.series import average_down, jitter
@@ -28,6 +29,9 @@ from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02
 _NDCG_CUTOFF = 10
+
+
+LOSSES = ("mrr", "mcc", "reconstruction", "contrast")  # those that `Pretext.loss` adds up
 
 
 class Pretext(NamedTuple):
@@ -49,6 +53,12 @@ class Pretext(NamedTuple):
     n_masked: int
     n_contrasted: int
     codeword_counts: torch.Tensor
+
+    @classmethod
+    def of_nothing(cls, config: TimeMAEConfig, x: torch.Tensor) -> Pretext:
+        """Where x is, nothing masked and nothing contrasted."""
+        zero, counts = x.new_zeros(()), x.new_zeros(config.n_codebooks, config.n_codewords)
+        return cls(zero, zero, zero, zero, zero, zero, zero, 0, 0, counts)
 
 
 class TimeMAE(nn.Module):
@@ -73,7 +83,7 @@ class TimeMAE(nn.Module):
         self.config = config
         d = config.d_model
         self.backbone = Backbone(config, generator, encoder)
-        self.mask_vector = nn.Parameter(torch.zeros(d))  # z_mask
+        self.mask_vector = nn.Parameter(torch.zeros(d, dtype=torch.float32))  # z_mask
         if config.decoupled:
             self.decoupled_encoder = DecoupledEncoder(config)
         if config.tokenizer == "learned":
@@ -81,10 +91,10 @@ class TimeMAE(nn.Module):
         else:
             self.tokenizer = RandomProjectionTokenizer(config)
         if config.reconstruction_weight:
-            self.reconstruct = nn.Linear(d, config.n_channels * config.window_length)
+            self.reconstruct = linear(d, config.n_channels * config.window_length)
         if config.spectral_weight:
             n_frequencies = config.window_length // 2 + 1
-            self.reconstruct_spectrum = nn.Linear(d, config.n_channels * n_frequencies)
+            self.reconstruct_spectrum = linear(d, config.n_channels * n_frequencies)
         if config.contrast_weight:
             self.discrimination = InstanceDiscrimination(config)
         for name, part in self.named_children():
@@ -120,17 +130,19 @@ class TimeMAE(nn.Module):
         are predicted, see :func:`tsmae.nn.series.jitter`. In `eval` mode masks are drawn all
         the same, but dropout and the noise of the codewords are off.
         """
-        pretext = self._predict(x, generator, complete, jitter_deviation)
-        if not self.config.contrast_weight:
-            return pretext
-        assert views is not None, "the contrast needs two views"
-        noise = generator if self.training else None
-        contrast = self._contrast(views, resolution, noise, complete)
-        return pretext._replace(
-            loss=pretext.loss + self.config.contrast_weight * contrast,
-            contrast=contrast.detach(),
-            n_contrasted=len(x) if len(x) > 1 else 0,  # a single series has no others
-        )
+        pretext = Pretext.of_nothing(self.config, x)
+        if self.config.predicts:
+            pretext = self._predict(x, generator, complete, jitter_deviation, pretext)
+        if self.config.contrast_weight:
+            assert views is not None, "the contrast needs two views"
+            noise = generator if self.training else None
+            pretext = pretext._replace(
+                contrast=self._contrast(views, resolution, noise, complete),
+                n_contrasted=len(x) if len(x) > 1 else 0,  # a single series has no others
+            )
+        losses = {name: getattr(pretext, name) for name in LOSSES}
+        detached = {name: loss.detach() for name, loss in losses.items()}
+        return pretext._replace(loss=self.config.weighted(**losses), **detached)
 
     def _contrast(
         self,
@@ -153,16 +165,10 @@ class TimeMAE(nn.Module):
         generator: torch.Generator,
         complete: bool,
         jitter_deviation: float,
+        pretext: Pretext,
     ) -> Pretext:
-        """The masked objectives."""
+        """`pretext` with the masked objectives, and gradients, in it."""
         config = self.config
-        counts = x.new_zeros(config.n_codebooks, config.n_codewords)
-        if not config.predicts:
-            zero = x.new_zeros(())
-            return Pretext(
-                loss=zero, mrr=zero, mcc=zero, reconstruction=zero, contrast=zero,
-                hit_rate=zero, ndcg=zero, n_masked=0, n_contrasted=0, codeword_counts=counts,
-            )  # fmt: skip
         noise = generator if self.training else None
         x = self.backbone.scaling(x)
         if jitter_deviation:
@@ -210,30 +216,21 @@ class TimeMAE(nn.Module):
         places = _rows(masked_places, real)
         x_masked = take(windows.values, places)
 
-        mrr = mcc = reconstruction = hit_rate = ndcg = predicted.new_zeros(())
         if len(predicted) == 0:  # series of one window each: nothing to predict
-            mrr = predicted.sum()
-        else:
-            if config.mrr_weight:
-                mrr = self._regress(predicted, target)
-            if config.mcc_weight:
-                embedded: Any = None if z is None else _rows(z, real)
-                codewords = self.tokenizer.targets(embedded, x_masked, noise)
-                mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
-            observed = None if windows.observed is None else take(windows.observed, places)
-            reconstruction = self._reconstruct(predicted, x_masked, observed)
-        loss = config.mrr_weight * mrr + config.mcc_weight * mcc + reconstruction
-        return Pretext(
-            loss=loss,
-            mrr=mrr.detach(),
-            mcc=mcc.detach(),
-            reconstruction=reconstruction.detach(),
-            contrast=predicted.new_zeros(()),
-            hit_rate=hit_rate,
-            ndcg=ndcg,
+            return pretext._replace(mrr=predicted.sum())
+        if config.mrr_weight:
+            pretext = pretext._replace(mrr=self._regress(predicted, target))
+        if config.mcc_weight:
+            embedded: Any = None if z is None else _rows(z, real)
+            codewords = self.tokenizer.targets(embedded, x_masked, noise)
+            mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
+            pretext = pretext._replace(
+                mcc=mcc, hit_rate=hit_rate, ndcg=ndcg, codeword_counts=counts
+            )
+        observed = None if windows.observed is None else take(windows.observed, places)
+        return pretext._replace(
+            reconstruction=self._reconstruct(predicted, x_masked, observed),
             n_masked=len(predicted),
-            n_contrasted=0,
-            codeword_counts=counts,
         )
 
     def _embed_at(self, places: torch.Tensor, windows: Windows) -> torch.Tensor:
@@ -262,12 +259,12 @@ class TimeMAE(nn.Module):
         with torch.no_grad():
             ids = codewords if codewords.dim() == 1 else codewords.argmax(-1)
             own = logits.gather(1, ids[:, None])
-            ahead, level = (logits > own).sum(1), (logits == own).sum(1) - 1
+            ahead, level = (logits > own).sum(1).float(), (logits == own).sum(1).float() - 1
             # in bfloat16 many are level: which of them is first is left to chance
-            hits = torch.where(ahead == 0, 1 / (1.0 + level), 0.0)
+            hits = torch.where(ahead == 0, 1 / (1 + level), 0.0)
             # one relevant codeword each: its gain is discounted by its rank
             rank = ahead + level / 2
-            gain = torch.where(rank < _NDCG_CUTOFF, 1 / (rank + 2.0).log2(), 0.0)
+            gain = torch.where(rank < _NDCG_CUTOFF, 1 / (rank + 2).log2(), 0.0)
             book = torch.arange(config.n_codebooks, device=ids.device).repeat(len(predicted))
             words = book * config.n_codewords + ids
             counts = words.new_zeros(config.n_codebooks * config.n_codewords)

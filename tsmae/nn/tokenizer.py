@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
+from tsmae.nn.layers import linear
 
 
 class LearnedTokenizer(nn.Module):
@@ -23,9 +24,8 @@ class LearnedTokenizer(nn.Module):
         super().__init__()
         self.temperature = config.temperature
         self.codeword_gradient = config.codeword_gradient
-        self.codebook = nn.Parameter(
-            torch.empty(config.n_codebooks, config.n_codewords, config.d_model)
-        )
+        shape = (config.n_codebooks, config.n_codewords, config.d_model)
+        self.codebook = nn.Parameter(torch.empty(shape, dtype=torch.float32))
 
     def initialize(self, generator: torch.Generator) -> None:
         nn.init.xavier_normal_(self.codebook.data.flatten(0, 1), generator=generator)
@@ -83,8 +83,9 @@ class RandomProjectionTokenizer(nn.Module):
         self.shape = (config.n_codebooks, config.n_codewords)
         n_values = config.n_channels * config.window_length
         n_words = config.n_codebooks * config.n_codewords
-        self.register_buffer("directions", torch.empty(n_words, n_values))
-        self.head = nn.Linear(config.d_model, n_words)
+        directions = torch.empty(n_words, n_values, dtype=torch.float32)
+        self.register_buffer("directions", directions)
+        self.head = linear(config.d_model, n_words)
 
     def initialize(self, generator: torch.Generator) -> None:
         self.directions.normal_(generator=generator)

@@ -24,7 +24,7 @@ class PanelDataset(Dataset):
         return len(self.panel)
 
     def __getitem__(self, index):
-        part = self.panel[np.atleast_1d(index)]
+        part = self.panel[index]
         return Batch.of(part, None if self.targets is None else self.targets[index])
 
 

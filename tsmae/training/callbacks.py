@@ -1,17 +1,9 @@
-"""skorch callbacks: what happens at the end of a batch, an epoch, a fit."""
+"""skorch callbacks of our own."""
 
 from __future__ import annotations
 
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
-
-
-class TargetUpdate(Callback):
-    """Moves the momentum target encoder after each optimiser step."""
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        if training:
-            net.module_.update_target()
 
 
 class ProgressBar(Callback):

@@ -1,11 +1,20 @@
-"""Which device a fit runs on."""
+"""Which device a fit runs on, and how many threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
+
+SETTING_THREADS = Lock()  # while it is held, new threads may find torch limited to one
+
+
+def n_torch_threads() -> int:
+    """Threads that torch uses in this one, which keeps the number that it finds first."""
+    with SETTING_THREADS:
+        return torch.get_num_threads()
 
 
 def available_devices() -> list[str]:

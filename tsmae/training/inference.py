@@ -13,7 +13,7 @@ import torch
 from tsmae.nn import SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import Batch
-from tsmae.training.device import no_autocast
+from tsmae.training.device import SETTING_THREADS, n_torch_threads, no_autocast
 
 _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 16384  # time points of a batch whose activations stay in a core's cache
@@ -48,10 +48,9 @@ def apply(
         with no_autocast():
             return function(Batch.of(panel[index]).to(device)).cpu().numpy()
 
-    n_workers = min(len(batches), torch.get_num_threads() if device.type == "cpu" else 1)
     output: np.ndarray | None = None
     finite = np.empty(n, bool)
-    with _map_over(n_workers) as map_:
+    with _map_over(len(batches) if device.type == "cpu" else 1) as map_:
         for index, result in zip(batches, map_(run, batches), strict=True):
             if output is None:
                 output = np.empty((n, *result.shape[1:]), result.dtype)
@@ -105,20 +104,23 @@ def keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def _map_over(n_workers: int) -> Iterator[Callable]:
+def _map_over(n_batches: int) -> Iterator[Callable]:
     """`map` in this thread, or over threads of which each runs torch on itself alone."""
+    n_threads = n_torch_threads()
+    n_workers = min(n_batches, n_threads)
     if n_workers == 1:
         yield map
         return
-    n_threads, ready = torch.get_num_threads(), Barrier(n_workers)
+    ready = Barrier(n_workers)
     with ThreadPoolExecutor(n_workers, _WORKER, _run_torch_alone, (ready,)) as pool:
-        try:
-            wait([pool.submit(int) for _ in range(n_workers)])
-        except BaseException:  # the system refuses a thread: those started must not wait for it
-            ready.abort()
-            raise
-        finally:
-            torch.set_num_threads(n_threads)  # a thread's own number is also that of new threads
+        with SETTING_THREADS:
+            try:
+                wait([pool.submit(int) for _ in range(n_workers)])
+            except BaseException:  # the system refuses a thread: others must not wait for it
+                ready.abort()
+                raise
+            finally:
+                torch.set_num_threads(n_threads)  # a thread's own is also that of new threads
         yield pool.map
 
 

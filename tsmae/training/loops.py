@@ -16,7 +16,7 @@ from tsmae.nn import SeriesClassifier, TimeMAE
 from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import PanelDataset, batch_starts
-from tsmae.training.callbacks import ProgressBar, TargetUpdate
+from tsmae.training.callbacks import ProgressBar
 from tsmae.training.inference import keep_freed_memory, not_finite_because
 from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
 from tsmae.training.randomness import isolated_global_rng, new_generator
@@ -39,7 +39,6 @@ def pretrain(
     `train_stem=False` leaves the feature encoder as it is; see :func:`_train` and
     :class:`PretrainingNet` for the other settings. Returns the history, one dict an epoch.
     """
-    settings["callbacks"] = [("tsmae_target_update", TargetUpdate), *settings["callbacks"]]
     valid = None if held_out is None else PanelDataset(held_out)
     dataset = PanelDataset(panel)
     with _trainable_as_before(model):
@@ -113,7 +112,7 @@ def _train(
     net = net_class(
         model,
         generator=new_generator(seed, device),
-        order=new_generator(seed),
+        iterator_train__generator=new_generator(seed),  # the order of the series
         autocast=autocast,
         compile=compile,
         max_epochs=n_epochs,
@@ -139,6 +138,7 @@ def _train(
             if isinstance(callback, ProgressBar):
                 callback.close()
     model.eval()
+    model.zero_grad()  # the memory of gradients
     last = "train_loss" if held_out is None else "valid_loss"  # of an epoch that was finished
     return [_as_row(epoch) for epoch in net.history if last in epoch]
 
@@ -157,22 +157,17 @@ def evaluate_pretext(
     net.run_single_epoch(iterator, False, "valid", net.validation_step)
     if not np.isfinite(net.history[-1, "valid_loss"]):
         raise ValueError(f"The loss on X is not finite. {not_finite_because(panel.values)}")
-    return {
-        name.removeprefix("valid_"): value
-        for name, value in net.history[-1].items()
-        if name.startswith("valid_") and not name.endswith(("_best", "_batch_count"))
-    }
+    row = _as_row(net.history[-1])
+    return {name.removeprefix("valid_"): row[name] for name in row if name.startswith("valid_")}
 
 
 def _as_row(epoch: dict) -> dict:
     """An epoch of skorch's history in our words."""
-    names = {"dur": "duration"}
-    row = {}
-    for name, value in epoch.items():
-        if name == "batches" or name.endswith(("_best", "_batch_count")):
-            continue
-        row[names.get(name, name.removeprefix("train_"))] = value
-    return row
+    return {
+        "duration" if name == "dur" else name.removeprefix("train_"): value
+        for name, value in epoch.items()
+        if name != "batches" and not name.endswith("_best")
+    }
 
 
 def _silent(message: str) -> None:

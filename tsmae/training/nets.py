@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
+from tsmae.nn.timemae import LOSSES
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.batches import Batch, BatchIterator
 from tsmae.training.randomness import new_generator
@@ -36,23 +37,20 @@ class PanelNet(NeuralNet):
         An instance; it is trained in place.
     generator : torch.Generator
         On the device of the fit: masks, dropout, codeword noise.
-    order : torch.Generator
-        On the CPU: the order of the series.
     autocast : bool
         Run the forward pass in bfloat16 where that is exact enough.
     **kwargs
         Passed to :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, generator=None, order=None, autocast=False, **kwargs):
+    def __init__(self, module, *, generator=None, autocast=False, **kwargs):
         self.generator = generator
-        self.order = order
         self.autocast = autocast
         kwargs.setdefault("criterion", nn.Identity)
         kwargs.setdefault("optimizer", torch.optim.AdamW)
         kwargs.setdefault("iterator_train", BatchIterator)
         kwargs.setdefault("iterator_valid", BatchIterator)
-        super().__init__(module, iterator_train__generator=order, verbose=0, **kwargs)
+        super().__init__(module, verbose=0, **kwargs)
 
     @property
     def _default_callbacks(self):
@@ -193,16 +191,16 @@ class PretrainingNet(PanelNet):
             },
         }
 
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        super().on_batch_end(net, batch=batch, training=training, **kwargs)
+        if training:
+            self.module_.update_target()
+
     def summarize(self, totals):
         counts = totals.pop("counts")
         metrics = super().summarize(totals)
-        config = self.module_.config
-        metrics["loss"] = (  # its parts are means of windows and of series
-            config.mrr_weight * metrics["mrr"]
-            + config.mcc_weight * metrics["mcc"]
-            + metrics["reconstruction"]
-            + config.contrast_weight * metrics["contrast"]
-        )
+        losses = {name: metrics[name] for name in LOSSES}  # means of windows and of series
+        metrics["loss"] = self.module_.config.weighted(**losses)
         return metrics | codebook_use(counts)
 
 

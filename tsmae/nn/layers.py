@@ -1,0 +1,47 @@
+"""Layers with weights, and how those are drawn: float32, whatever torch's default, and from an
+explicit generator.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+_BIAS_AT_INIT = 0.1  # as the released TimeMAE
+
+
+def linear(n_inputs: int, n_outputs: int, bias: bool = True) -> nn.Linear:
+    """A linear layer whose weights are not drawn yet: torch would use its global generator."""
+    return nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias, dtype=torch.float32)
+
+
+def convolution(n_inputs: int, n_outputs: int, kernel: int, bias: bool = True) -> nn.Conv1d:
+    """Likewise; as long out as in."""
+    padding = kernel // 2
+    return nn.utils.skip_init(
+        nn.Conv1d, n_inputs, n_outputs, kernel, padding=padding, bias=bias, dtype=torch.float32
+    )
+
+
+def norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, dtype=torch.float32)
+
+
+def initialize(module: nn.Module, block: str, generator: torch.Generator) -> None:
+    """Draw all linear and convolution weights of `module` from `generator`.
+
+    ``"timemae"`` as released: Xavier-normal weights, biases 0.1. ``"pre_norm"``: normal of
+    variance 1 / inputs, zero biases.
+    """
+    for part in module.modules():
+        if not isinstance(part, (nn.Linear, nn.Conv1d)):
+            continue
+        if block == "timemae":
+            nn.init.xavier_normal_(part.weight, generator=generator)
+        else:
+            std = 1.0 / math.sqrt(part.weight[0].numel())
+            nn.init.trunc_normal_(part.weight, std=std, generator=generator)
+        if part.bias is not None:
+            nn.init.constant_(part.bias, _BIAS_AT_INIT if block == "timemae" else 0.0)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,10 +44,16 @@ def test__plot_embedding__pca__shares_of_variance():
 def test__plot_embedding__bad_input__says_what():
     with pytest.raises(ValueError, match="method='umap' must be"):
         plot_embedding(np.zeros((3, 2)), method="umap")
-    with pytest.raises(ValueError, match="embedding holds 1 series"):
-        plot_embedding(np.zeros((1, 2)))
+    for shape in ((1, 2), (3, 1), (3,)):
+        with pytest.raises(ValueError, match=re.escape(f"embedding has the shape {shape}")):
+            plot_embedding(np.zeros(shape))
     with pytest.raises(ValueError, match="labels has 2 entries for 3"):
         plot_embedding(np.zeros((3, 2)), [0, 1])
+
+
+def test__plot_history__all_zero__still_a_curve():
+    figure = plot_history([{"epoch": 1, "loss": 0.0}, {"epoch": 2, "loss": 0.0}])
+    assert [axes.get_title() for axes in figure.axes] == ["loss"]
 
 
 def test__plot_history__a_curve_for_each_metric(panel, small):

@@ -58,8 +58,11 @@ def plot_embedding(
     matplotlib.figure.Figure
     """
     embedding = np.asarray(embedding)
-    if len(embedding) < 2:
-        raise ValueError(f"embedding holds {len(embedding)} series; a plane needs two or more.")
+    if embedding.ndim != 2 or min(embedding.shape) < 2:
+        raise ValueError(
+            f"embedding has the shape {embedding.shape}; a plane needs two series and two columns "
+            "or more."
+        )
     if method == "pca":
         reduced = PCA(2)
         plane = reduced.fit_transform(embedding)
@@ -113,7 +116,7 @@ def plot_history(history: list[dict]) -> Figure:
         raise TypeError(f"history is a {type(history).__name__}; expected `history_` of a fit.")
     if not history:
         raise ValueError("history is empty: nothing was trained by gradient.")
-    curves = [name for name in _CURVES if any(row.get(name) for row in history)]
+    curves = [name for name in _CURVES if any(row.get(name) for row in history)] or ["loss"]
     figure = _figure(3.2 * len(curves), 2.8)
     for axes, name in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         for prefix, label in (("", "training"), ("valid_", "held out")):

@@ -125,9 +125,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Course of the learning rate over all steps; None keeps it constant.
     encoder : callable, optional
         Builds a module that maps (B, N, d) to (B, N, d) and takes the place of the Transformer;
-        called with `d_model` if it requires an argument. For series of unequal length its
-        ``forward`` must take ``padding_mask`` (B, N), True at padding. In `transform` on a CPU
-        several threads call it at a time.
+        called with `d_model` if it requires an argument. What it returns is copied, and not
+        trained itself. For series of unequal length its ``forward`` must take ``padding_mask``
+        (B, N), True at padding. In `transform` on a CPU several threads call it at a time.
     callbacks : list of skorch callbacks, optional
         See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor, and
         with `validation_fraction` ``valid_loss``. Those that score predictions (EpochScoring,
@@ -214,8 +214,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
-        is the same for all series is 0, as those of lags longer than all series are: 3 % of the
-        default ones for series of 37 to 68 points, a tenth for 8 to 34, two fifths for 4.
+        is the same for all series is 0, as those of lags longer than all series are, and missing
+        in that length: 3 % of the default ones for series of 37 to 68 points, a tenth for 8 to 34,
+        two fifths for 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.

@@ -23,15 +23,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 
 from tsmae import _auto, presets
-from tsmae._interop import (
-    Bridge,
-    NamedPanel,
-    check_order,
-    embedding_frame,
-    read_labels,
-    read_panel,
-)
+from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
+from tsmae._reading import NamedPanel, check_order, read_labels, read_panel
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.persistence import SavedAsTensors

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from tsmae._interop import read_panel
 from tsmae._parameters import check_position
+from tsmae._reading import read_panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

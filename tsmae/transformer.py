@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sktime.transformations.base import BaseTransformer
 
 from tsmae import _auto, presets
-from tsmae._interop import Bridge, check_is_no_table, check_order, embedding_frame, read_panel
+from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_settings
+from tsmae._reading import check_is_no_table, check_order, read_panel
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel, channel_statistics, vanishing_channels, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors

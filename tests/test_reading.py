@@ -8,7 +8,7 @@ from _panels import containers, pad, ragged
 from numpy.testing import assert_array_equal
 
 from tsmae import TimeMAETransformer
-from tsmae._interop import read_labels, read_panel
+from tsmae._reading import read_labels, read_panel
 from tsmae.panel import Panel
 
 SERIES, _ = ragged(6)

@@ -177,7 +177,7 @@ def test__channel_of_a_deviation_below_float32__counts_as_constant():
     assert_array_equal(embed(transformer(1).fit(X), X), expected)
 
 
-@pytest.mark.parametrize("scale", [1e19, 1e20, 1e30, 1e37])
+@pytest.mark.parametrize("scale", [1e19, 1e20, 1e30, 1e36])
 def test__transform__beyond_reach_of_float32__clear_error(reference, scale):
     X = values()
     X[3] *= np.float32(scale / 100)

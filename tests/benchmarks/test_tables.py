@@ -99,7 +99,7 @@ def test__other_lengths__a_column_for_each_length(options, tmp_path):
 def test__paired__prints_a_row_for_each_pair(capsys):
     paired.main(["--repeats", "1"])
     rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 2 + 27
+    assert len(rows) == 2 + 28
     assert all(re.search(r"\| \d+\.\d\d \|$", row) for row in rows[2:])
 
 

@@ -127,7 +127,7 @@ def _read_array(X: np.ndarray) -> NamedPanel:
     if X.ndim == 2:
         X = X[:, None, :]
     values = _to_float32(X, "X")
-    _warn_of_lost_shapes(values, [X.swapaxes(0, 1)])
+    _warn_of_lost_numbers(values, [X.swapaxes(0, 1)])
     return NamedPanel(values, pd.RangeIndex(len(X)), None, n_features)
 
 
@@ -147,7 +147,7 @@ def _read_frame(X: pd.DataFrame) -> NamedPanel:
     _check_time(X.index, "X")
     numbers = X.to_numpy().T  # (C, T)
     values = _to_float32(numbers, "X")[None]
-    _warn_of_lost_shapes(values, [numbers])
+    _warn_of_lost_numbers(values, [numbers])
     return NamedPanel(values, pd.RangeIndex(1), _names(X.columns))
 
 
@@ -290,7 +290,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     place = np.arange(len(ids)) - np.repeat(starts, lengths)
     panel = np.full((len(instances), values.shape[1], lengths.max()), np.nan, np.float32)
     panel[ids, :, place] = values
-    _warn_of_lost_shapes(panel, [numbers.T])
+    _warn_of_lost_numbers(panel, [numbers.T])
     index = pd.Index(instances) if len(levels) == 1 else pd.MultiIndex.from_tuples(instances)
     index.names = X.index.names[:-1]
     return NamedPanel(panel, index, _names(X.columns))
@@ -318,7 +318,7 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
         rows.append(_stack([_to_float32(cell, name)[None] for cell in cells])[:, 0])
         sources.append(cells)
     values = _stack(rows)
-    _warn_of_lost_shapes(values, sources)
+    _warn_of_lost_numbers(values, sources)
     return NamedPanel(values, X.index, _names(X.columns))
 
 
@@ -372,7 +372,7 @@ def _read_list(X: Sequence) -> NamedPanel:
                 "series need the same channels, and the shape (n_channels, n_points)."
             )
     values = _stack(items)
-    _warn_of_lost_shapes(values, sources)
+    _warn_of_lost_numbers(values, sources)
     return NamedPanel(values, pd.RangeIndex(len(items)), channels)
 
 
@@ -434,7 +434,7 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(values, dtype=np.float32)
 
 
-def _warn_of_lost_shapes(values: np.ndarray, sources: Iterable[Any]) -> None:
+def _warn_of_lost_numbers(values: np.ndarray, sources: Iterable[Any]) -> None:
     """Warn of channels that are constant in float32 (n, C, T), but were not before.
 
     `sources` hold the numbers as they came, each an array for each channel.

@@ -1,6 +1,4 @@
-"""Layers with weights, and how those are drawn: float32, whatever torch's default, and from an
-explicit generator.
-"""
+"""Layers in float32, whatever torch's default, and how their weights are drawn."""
 
 from __future__ import annotations
 
@@ -26,6 +24,7 @@ def convolution(n_inputs: int, n_outputs: int, kernel: int, bias: bool = True) -
 
 
 def norm(width: int) -> nn.LayerNorm:
+    """A layer norm."""
     return nn.LayerNorm(width, dtype=torch.float32)
 
 

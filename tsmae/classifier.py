@@ -97,8 +97,8 @@ class TimeMAEClassifier(
         (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); at most
         10 000 of them, drawn at random, are asked. With thousands of them and five labels a
         class or more it gained, on frozen embeddings, one to two points on one panel and less than
-        one on two; with one label a class it cost tens. Hence the default learns from the given labels
-        alone.
+        one on two; with one label a class it cost tens. Hence the default learns from the given
+        labels alone.
     pooling : str or tuple of str, default=("mean", "quarters")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
         transformer's. Maxima, deviations and autocorrelations make good fixed features, but an

@@ -156,6 +156,20 @@ def test__read_panel__polars__as_pandas():
         read_panel(frame, single_series=False)
 
 
+def test__read_panel__pyarrow__as_pandas():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [4.0, 5.0, 6.0]})
+    table = pyarrow.Table.from_pandas(frame)
+    for given in (table, [table], frame.convert_dtypes(dtype_backend="pyarrow")):
+        read = read_panel(given)
+        assert_array_equal(read.values, [[[1, np.nan, 3], [4, 5, 6]]])
+        assert read.channels == ["a", "b"]
+    with pytest.raises(TypeError, match="flat DataFrame"):
+        read_panel(table, single_series=False)
+    flags = (frame > 1).astype("bool[pyarrow]")
+    assert_array_equal(read_panel(flags).values, [[[0, 0, 1], [1, 1, 1]]])
+
+
 def test__read_labels__strings_of_numpy__as_any_strings():
     labels = read_labels(np.array(["no", "yes"], np.dtypes.StringDType()), 2)
     assert labels.tolist() == ["no", "yes"] and labels.dtype.kind == "U"

@@ -377,9 +377,13 @@ def _read_list(X: Sequence) -> NamedPanel:
 
 
 def _as_pandas(X: Any) -> Any:
-    """A polars frame without instances as a pandas one; anything else as it is."""
-    is_frame = type(X).__module__.startswith("polars.") and type(X).__name__ == "DataFrame"
-    if not is_frame or any(name.startswith("__index__") for name in X.columns):  # sktime's panel
+    """A flat frame of polars or pyarrow as a pandas one; anything else as it is."""
+    library, kind = type(X).__module__.split(".")[0], type(X).__name__
+    if (library, kind) == ("pyarrow", "Table"):
+        return X.to_pandas()
+    if (library, kind) != ("polars", "DataFrame"):
+        return X
+    if any(name.startswith("__index__") for name in X.columns):  # sktime's panel
         return X
     return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
 

@@ -334,7 +334,8 @@ def test__fit__while_another_thread_compiles__same_numbers(build, which, fitted)
 
 def test__load_and_fit__while_an_encoder_of_a_user_trains__do_not_wait(build, which, tmp_path):
     path = tmp_path / "saved"
-    build(which).fit(SERIES, LABELS).save(path)
+    alone = build(which).fit(SERIES, LABELS)
+    alone.save(path)
     trains, done = Event(), Event()
 
     def train():
@@ -346,11 +347,13 @@ def test__load_and_fit__while_an_encoder_of_a_user_trains__do_not_wait(build, wh
         training = pool.submit(train)
         trains.wait(60)
         try:
-            pool.submit(type(build(which)).load, path).result(30)
-            pool.submit(build(which).fit, SERIES, LABELS).result(30)
+            loaded = pool.submit(type(alone).load, path).result(30)
+            again = pool.submit(build(which).fit, SERIES, LABELS).result(30)
         finally:
             done.set()
         training.result()
+    for beside in (loaded, again):
+        assert_same(outputs(beside), outputs(alone))
 
 
 def test__encoder__one_module_for_all__each_fit_has_its_own():

@@ -662,6 +662,25 @@ def test__fit_predict__folds__as_scikit_learn(panel, small, container, text):
     assert (classifier.predict(X) == classifier.fit_predict(given, labels)).all()
     expected = cross_val_predict(classifier, X, labels, cv=folds, method="predict_proba")
     np.testing.assert_array_equal(found, expected)
+    splits = list(folds.split(X))
+    np.testing.assert_array_equal(
+        classifier.fit_predict_proba(given, labels, cv=splits, change_state=False), expected
+    )
+
+
+def test__fit_predict__so_many_folds__shuffled_by_the_seed(panel, small, monkeypatch):
+    X, y = panel
+    seen = []
+    monkeypatch.setattr(
+        "tsmae.classifier.KFold", lambda *args, **settings: seen.append(settings) or KFold(args[0])
+    )
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0})
+    for seed in (0, 0, 1):
+        classifier = TimeMAEClassifier(transformer, "head", random_state=seed)
+        classifier.fit_predict(X, y, cv=2, change_state=False)
+    assert all(settings["shuffle"] for settings in seen)
+    first, again, other = (settings["random_state"] for settings in seen)
+    assert first == again != other
 
 
 def test__fit_predict__folds__marks_and_classes_that_a_fold_lacks(panel, small):
@@ -679,7 +698,15 @@ def test__fit_predict__folds__marks_and_classes_that_a_fold_lacks(panel, small):
 
 def test__fit_predict__folds_that_leave_series_out__refused(panel, small):
     X, y = panel
-    classifier = TimeMAEClassifier(TimeMAETransformer(**small), "head")
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), "head", random_state=0)
+    for cv, words in ((1, "n_splits=1"), ("x", "Expected `cv` as an integer")):
+        with pytest.raises(ValueError, match=words):
+            classifier.fit_predict(X, y, cv=cv)
+    names = [f"s{i}" for i in range(24)]
+    index = pd.MultiIndex.from_product([names, range(40)])
+    frame = pd.DataFrame(np.moveaxis(X, 1, 2).reshape(-1, 3), index=index)
+    with pytest.raises(ValueError, match="y has the names of the series in X in another order"):
+        classifier.fit_predict(frame, pd.Series(y, names)[::-1], cv=3, change_state=False)
     with pytest.raises(ValueError, match=r"must hold each series out once; .* is in 0 test parts"):
         classifier.fit_predict(X, y, cv=ShuffleSplit(1, test_size=0.5, random_state=0))
     with pytest.raises(ValueError, match="y has several outputs, which `cv`"):

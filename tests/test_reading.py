@@ -7,7 +7,7 @@ import torch
 from _panels import containers, pad, ragged
 from numpy.testing import assert_array_equal
 
-from tsmae import TimeMAETransformer
+from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae._reading import read_labels, read_panel
 from tsmae.panel import Panel
 
@@ -198,8 +198,11 @@ def test__time_as_text__in_the_order_of_its_numbers_or_refused(panel, small, for
     for times in (dates, decimals, words):
         found = transformer.transform(frame(times))
         np.testing.assert_array_equal(found, transformer.transform(X))
-    with pytest.raises(ValueError, match="time index of X is text"):  # -1, -10, ..., 0, 1, 10, ...
-        transformer.transform(frame([str(i) for i in range(-20, 20)]).sort_index())
+    for first in (-20, -50):  # -1, -10, ..., 0, 1, 10, ...; -11, -12, ...
+        with pytest.raises(ValueError, match="time index of X is text"):
+            transformer.transform(frame([str(i) for i in range(first, first + 40)]).sort_index())
+    ordered = pd.CategoricalIndex([str(i) for i in range(40)], map(str, range(40)), ordered=True)
+    np.testing.assert_array_equal(transformer.transform(frame(ordered)), transformer.transform(X))
     with pytest.raises(ValueError, match=r"not sorted within.* from text to numbers or dates"):
         transformer.transform(frame(words[::-1]))
 
@@ -241,19 +244,46 @@ WIDE = {
     [(1, 1.7e9, float), (1e-50, 0.0, float), (30, 2**60, np.int64)],
     ids=["time stamps", "tiny", "large integers"],
 )
-def test__shape_that_float32_cannot_hold__warns(container, scale, offset, dtype):
+def test__shape_that_float32_cannot_hold__channel_is_named(container, scale, offset, dtype):
     X = np.random.default_rng(0).normal(size=(5, 2, 12))
     X[:, 0] = 1.0  # constant from the beginning
     X[:, 1] = scale * X[:, 1]
     X = X.astype(dtype) + dtype(offset)
-    with pytest.warns(UserWarning, match=r"channels \[[01]\] of X vary by less"):
-        read_panel(container(X))
+    found = read_panel(container(X))
+    assert list(found.lost) == [found.values.shape[1] - 1]
 
 
 @pytest.mark.parametrize("container", WIDE.values(), ids=WIDE)
-def test__shape_that_float32_can_hold__does_not_warn(container, recwarn):
+def test__shape_that_float32_can_hold__no_channel_is_named(container):
     X = np.random.default_rng(0).normal(size=(5, 2, 12))
-    X[:, 0] = 1.0
+    X[:, 0] = 9.81 + 1e-15 * X[:, 0]  # as arithmetic makes of a constant
     X[0, 1, 3] = np.nan
-    read_panel(container(X))
+    assert list(read_panel(container(X)).lost) == []
+
+
+def test__shape_that_float32_cannot_hold__beside_masks_gaps_and_other_types():
+    stamps = 1.7e9 + np.arange(24.0).reshape(4, 1, 6)
+    masked = np.ma.masked_array(np.full((4, 1, 6), 9.0), np.zeros((4, 1, 6), bool))
+    masked[1, 0, 2] = 1e300
+    masked[1, 0, 2] = np.ma.masked
+    assert list(read_panel(masked).lost) == []
+    gone = stamps.copy()
+    gone[0] = np.nan
+    two = np.concatenate([gone, np.ones_like(gone)], 1)
+    assert list(read_panel(list(two)).lost) == [0]
+    frame = pd.DataFrame({"flag": [True, False, True], "time": 1.7e9 + np.arange(3)})
+    assert list(read_panel(frame).lost) == [1]
+    assert list(read_panel(stamps.astype(str)).lost) == [0]
+
+
+def test__shape_that_float32_cannot_hold__fit_warns_and_transform_does_not(small, recwarn):
+    X = np.random.default_rng(0).normal(size=(8, 1, 24))
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0})
+    words = r"channels \[0\] of X vary by less"
+    for estimator in (transformer, TimeMAEClassifier(transformer, "head")):
+        with pytest.warns(UserWarning, match=words):
+            estimator.fit(1.7e9 + X, np.arange(8) % 2)
+    transformer.fit(X)
+    recwarn.clear()
+    transformer.transform(1.7e9 + X[:1])
     assert not recwarn.list

@@ -356,6 +356,25 @@ def test__load_and_fit__while_an_encoder_of_a_user_trains__do_not_wait(build, wh
         assert_same(outputs(beside), outputs(alone))
 
 
+def test__encoder__of_another_type__trains_in_float32():
+    settings = {"encoder": lambda d_model: DropoutEncoder(d_model).double(), "max_epochs": 1}
+    fitted = transformer(0, **settings).fit(SERIES)
+    assert {p.dtype for p in fitted.model_.parameters()} == {torch.float32}
+
+
+def test__encoder__that_cannot_be_copied__is_named():
+    class Held(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept = torch.nn.Linear(2, 2).weight * 2  # not a leaf
+
+        def forward(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="'encoder' parameter must build a module that can be cop"):
+        transformer(0, encoder=Held).fit(SERIES)
+
+
 def test__encoder__one_module_for_all__each_fit_has_its_own():
     shared = DropoutEncoder(8)
     before = copy.deepcopy(shared.state_dict())

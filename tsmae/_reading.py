@@ -11,8 +11,6 @@ import pandas as pd
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from tsmae.panel import warn_of_lost_shapes
-
 _ACCEPTED = (
     "a numpy array (n_series, n_channels, n_points) or (n_series, n_points), a list of arrays "
     "(n_channels, n_points), a DataFrame with an (instance, time) MultiIndex, a list of "
@@ -20,7 +18,9 @@ _ACCEPTED = (
 )
 
 # readings of the numbers in text: whole ones, decimal ones, and those with a sign
-_NUMBERS = [re.compile(p) for p in (r"\d+", r"\d+\.?\d*", r"(?<!\d)-?\d+\.?\d*")]
+_SIGNED_NUMBERS = [re.compile(r"(?<!\d)-?\d+\.?\d*")]
+_NUMBERS = [re.compile(r"\d+"), re.compile(r"\d+\.?\d*"), *_SIGNED_NUMBERS]
+_ROUNDING = 1e-13  # of float64, relative: what constants show after arithmetic
 _LARGEST = 1e36  # squares and sums of larger numbers, scaled, overflow
 
 
@@ -31,12 +31,14 @@ class NamedPanel(NamedTuple):
     instances : names of the series for the index of outputs.
     channels : names of the channels, None where the container has none.
     n_features : columns of a 2D array, for scikit-learn; None for other containers.
+    lost : channels that varied as they came, and do not in float32.
     """
 
     values: np.ndarray
     instances: pd.Index
     channels: list[str] | None = None
     n_features: int | None = None
+    lost: Sequence[int] = ()
 
 
 def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
@@ -127,8 +129,8 @@ def _read_array(X: np.ndarray) -> NamedPanel:
     if X.ndim == 2:
         X = X[:, None, :]
     values = _to_float32(X, "X")
-    _warn_of_lost_numbers(values, [X.swapaxes(0, 1)])
-    return NamedPanel(values, pd.RangeIndex(len(X)), None, n_features)
+    lost = _lost_channels(values, [X.swapaxes(0, 1)])
+    return NamedPanel(values, pd.RangeIndex(len(X)), None, n_features, lost)
 
 
 def _read_frame(X: pd.DataFrame) -> NamedPanel:
@@ -147,8 +149,8 @@ def _read_frame(X: pd.DataFrame) -> NamedPanel:
     _check_time(X.index, "X")
     numbers = X.to_numpy().T  # (C, T)
     values = _to_float32(numbers, "X")[None]
-    _warn_of_lost_numbers(values, [numbers])
-    return NamedPanel(values, pd.RangeIndex(1), _names(X.columns))
+    lost = _lost_channels(values, [numbers])
+    return NamedPanel(values, pd.RangeIndex(1), _names(X.columns), lost=lost)
 
 
 def _is_nested(X: pd.DataFrame) -> bool:
@@ -196,6 +198,8 @@ def _check_time(index: pd.Index, name: str) -> None:
 
 
 def _is_text(index: pd.Index) -> bool:
+    if isinstance(index, pd.CategoricalIndex) and index.ordered:
+        return False
     if not (pd.api.types.is_object_dtype(index) or pd.api.types.is_string_dtype(index)):
         return False
     return all(isinstance(label, str) for label in index)
@@ -217,17 +221,31 @@ def _check_text(time: pd.Index, name: str) -> None:
     if not _is_text(labels):
         return
     labels = sorted(labels)
-    in_order = []
-    for number in _NUMBERS:
+    signed = any(label.startswith("-") for label in labels)
+    if not signed and _has_fixed_digits(labels):  # for speed
+        return
+    numbered = False
+    for number in _SIGNED_NUMBERS if signed else _NUMBERS:
         forms = {number.sub("#", label) for label in labels}
         if len(forms) == 1 and "#" in forms.pop():
+            numbered = True
             values = [[float(part) for part in number.findall(label)] for label in labels]
-            in_order.append(values == sorted(values))
-    if in_order and not any(in_order):
+            if values == sorted(values):
+                return
+    if numbered:
         raise ValueError(
             f"The time index of {name} is text, which sorts {labels[:4]}… by the alphabet and not "
             "by the numbers in it: convert it to numbers or dates."
         )
+
+
+def _has_fixed_digits(labels: list[str]) -> bool:
+    """Whether digits are at the same places in all, as in ISO dates, and so sort as numbers do."""
+    if len({len(label) for label in labels}) > 1:
+        return False
+    codes = np.array(labels).view(np.uint32).reshape(len(labels), -1)
+    is_digit = (codes >= ord("0")) & (codes <= ord("9"))
+    return bool((is_digit == is_digit[0]).all())
 
 
 def _is_plain(dtype: Any) -> bool:
@@ -290,10 +308,10 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     place = np.arange(len(ids)) - np.repeat(starts, lengths)
     panel = np.full((len(instances), values.shape[1], lengths.max()), np.nan, np.float32)
     panel[ids, :, place] = values
-    _warn_of_lost_numbers(panel, [numbers.T])
+    lost = _lost_channels(panel, [numbers.T])
     index = pd.Index(instances) if len(levels) == 1 else pd.MultiIndex.from_tuples(instances)
     index.names = X.index.names[:-1]
-    return NamedPanel(panel, index, _names(X.columns))
+    return NamedPanel(panel, index, _names(X.columns), lost=lost)
 
 
 def _read_nested(X: pd.DataFrame) -> NamedPanel:
@@ -318,8 +336,8 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
         rows.append(_stack([_to_float32(cell, name)[None] for cell in cells])[:, 0])
         sources.append(cells)
     values = _stack(rows)
-    _warn_of_lost_numbers(values, sources)
-    return NamedPanel(values, X.index, _names(X.columns))
+    lost = _lost_channels(values, sources)
+    return NamedPanel(values, X.index, _names(X.columns), lost=lost)
 
 
 def _read_list(X: Sequence) -> NamedPanel:
@@ -372,8 +390,8 @@ def _read_list(X: Sequence) -> NamedPanel:
                 "series need the same channels, and the shape (n_channels, n_points)."
             )
     values = _stack(items)
-    _warn_of_lost_numbers(values, sources)
-    return NamedPanel(values, pd.RangeIndex(len(items)), channels)
+    lost = _lost_channels(values, sources)
+    return NamedPanel(values, pd.RangeIndex(len(items)), channels, lost=lost)
 
 
 def _as_pandas(X: Any) -> Any:
@@ -438,24 +456,28 @@ def _to_float32(values: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(values, dtype=np.float32)
 
 
-def _warn_of_lost_numbers(values: np.ndarray, sources: Iterable[Any]) -> None:
-    """Warn of channels that are constant in float32 (n, C, T), but were not before.
+def _lost_channels(values: np.ndarray, sources: Iterable[Any]) -> list[int]:
+    """Channels that are constant in float32 (n, C, T), but were not before, nor but for rounding.
 
     `sources` hold the numbers as they came, each an array for each channel.
     """
     constant = ~(np.fmax.reduce(values, (0, 2)) > np.fmin.reduce(values, (0, 2)))
     if not constant.any():
-        return
-    sources = list(sources)
-    lost = []
+        return []
+    sources, lost = list(sources), []
     for c in np.flatnonzero(constant).tolist():
         parts = [np.ma.compressed(source[c]) for source in sources]
-        parts = [part for part in parts if part.size and part.dtype.kind in "iuf"]
-        lowest = min((np.fmin.reduce(part) for part in parts), default=0)
-        highest = max((np.fmax.reduce(part) for part in parts), default=0)
-        if highest > lowest:
+        parts = [_parse_objects(p, "X") if p.dtype.kind in "OSU" else p for p in parts if p.size]
+        if not parts or any(part.dtype.kind not in "iuf" for part in parts):
+            continue
+        lowest = np.fmin.reduce([np.fmin.reduce(part) for part in parts])
+        highest = np.fmax.reduce([np.fmax.reduce(part) for part in parts])
+        rounding = 0.0  # of integers
+        if any(part.dtype.kind == "f" for part in parts):
+            rounding = _ROUNDING * max(abs(lowest), abs(highest))
+        if highest - lowest > rounding:
             lost.append(c)
-    warn_of_lost_shapes(lost)
+    return lost
 
 
 def _parse_objects(values: np.ndarray, name: str) -> np.ndarray:

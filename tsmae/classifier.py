@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import KFold, check_cv, train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils import check_consistent_length
@@ -27,7 +27,7 @@ from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
 from tsmae._reading import NamedPanel, check_order, read_labels, read_panel
 from tsmae.nn import SeriesClassifier, SeriesEncoder
-from tsmae.panel import Panel
+from tsmae.panel import Panel, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import column_deviation, fit_probe
 from tsmae.training.device import resolve_device
@@ -311,6 +311,7 @@ class TimeMAEClassifier(
             frozen = self._frozen_transformer()
             if frozen is not None:
                 frozen._check_matches_fit(read)
+            warn_of_lost_shapes(read.lost)
             outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
             for labels in outputs:
                 self._class_weights(labels[self._labeled(labels)])
@@ -414,7 +415,7 @@ class TimeMAEClassifier(
         ----------
         X, y
             As in `fit`; with `cv` a single output.
-        cv : None, int or splitter of scikit-learn, default=None
+        cv : None, int, splitter of scikit-learn or iterable of splits, default=None
             None predicts the series of the fit; a splitter each series by a fit without it; an
             int is so many shuffled folds.
         change_state : bool, default=True
@@ -442,13 +443,14 @@ class TimeMAEClassifier(
         if cv is None:
             fitted = (self if change_state else clone(self)).fit(X, y)
             return getattr(fitted, method)(X)
-        values = read_panel(X, single_series=False).values
+        read = read_panel(X, single_series=False)
+        check_order(y, read.instances)
         if _has_several_outputs(y):
             raise ValueError("y has several outputs, which `cv` cannot be used with.")
-        labels = read_labels(y, len(values))
+        values, labels = read.values, read_labels(y, len(read.values))
         if isinstance(cv, Integral):
             cv = KFold(int(cv), shuffle=True, random_state=draw_seed(self.random_state))
-        folds = list(cv.split(values, labels))
+        folds = list(check_cv(cv).split(values, labels))
         times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(values))
         if (times != 1).any():
             raise ValueError(
@@ -521,11 +523,12 @@ class TimeMAEClassifier(
             own.channel_names_in_ = self.channel_names_in_  # it was fitted on a plain array
 
     def _fit(self, X, y):
+        device = resolve_device(self.device)
         labeled = self._labeled(y)
         self._set_classes(y, labeled)
         if self.n_classes_ == 1:  # sktime predicts it
             return self
-        self.device_ = resolve_device(self.device)
+        self.device_ = device
         self.fine_tune_ = self.fine_tune
         if self.fine_tune == "auto":
             self.fine_tune_ = _auto.fine_tuned(labeled.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,12 +112,12 @@ def vanishing_channels(panel: Panel, deviations: np.ndarray) -> list[int]:
     ]
 
 
-def warn_of_lost_shapes(channels: list[int]) -> None:
+def warn_of_lost_shapes(channels: Sequence[int]) -> None:
     """Warn of channels that vary too little beside their level, if there are any."""
     if channels:
         warnings.warn(
-            f"The channels {channels} of X vary by less than a millionth of their level, or than "
-            "float32 can hold, and count as constant. Subtract the level, or rescale, first.",
+            f"The channels {list(channels)} of X vary by less than a millionth of their level, or "
+            "than float32 can hold, and count as constant. Subtract the level, or rescale, first.",
             stacklevel=2,
         )
 

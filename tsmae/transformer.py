@@ -442,6 +442,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             check_is_no_table(X, y)
             read = read_panel(X)
             check_order(y, read.instances)  # for what comes behind in a pipeline
+            warn_of_lost_shapes(read.lost)
             super().fit(read.values)
             self._remember_input(read)
         return self
@@ -638,7 +639,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"The 'encoder' parameter must be a callable that builds a torch.nn.Module. "
                 f"Got {self.encoder!r}, which {built}."
             )
-        return copy.deepcopy(module).float()  # it may be one that others train, too
+        try:
+            return copy.deepcopy(module).float()  # it may be one that others train, too
+        except Exception as error:  # of any kind: what a module keeps is its own
+            raise TypeError(
+                f"The 'encoder' parameter must build a module that can be copied. Got a "
+                f"{type(module).__name__}, which cannot: {error}"
+            ) from error
 
     def _pretrain(self, panel: Panel, seed: int) -> list[dict]:
         if not self.max_epochs:

@@ -475,7 +475,7 @@ def _lost_channels(values: np.ndarray, sources: Iterable[Any]) -> list[int]:
         rounding = 0.0  # of integers
         if any(part.dtype.kind == "f" for part in parts):
             rounding = _ROUNDING * max(abs(lowest), abs(highest))
-        if highest - lowest > rounding:
+        if np.isfinite(rounding) and highest - lowest > rounding:
             lost.append(c)
     return lost
 

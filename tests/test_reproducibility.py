@@ -23,7 +23,7 @@ from sklearn.frozen import FrozenEstimator
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
 from tsmae.training import inference
-from tsmae.training.device import n_torch_threads
+from tsmae.training.device import SETTING_THREADS, n_torch_threads
 from tsmae.training.randomness import isolated_global_rng
 
 SERIES, LABELS = ragged()
@@ -499,6 +499,23 @@ def test__transform__other_threads_begin_meanwhile__keep_their_number(fitted, tw
             stop.set()
             server.join()
     assert found == [2] * 40
+
+
+def test__fit__begins_while_another_thread_embeds__keeps_its_number(build, two_threads):
+    found = []
+
+    def run():
+        build(0, max_epochs=1).fit(SERIES, LABELS)
+        found.append(torch.get_num_threads())
+
+    thread = Thread(target=run)
+    with SETTING_THREADS:
+        torch.set_num_threads(1)  # as the workers of an embedding do
+        thread.start()
+        thread.join(1)
+        torch.set_num_threads(2)
+    thread.join()
+    assert found == [2]
 
 
 def test__apply__error_on_one_of_several_threads__reaches_the_caller(two_threads):

@@ -601,6 +601,14 @@ class Normed(nn.Module):
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
+def test__target_encoder__moves_after_steps_of_training_alone(panel, small, monkeypatch):
+    calls, update = [], timemae.TimeMAE.update_target
+    monkeypatch.setattr(timemae.TimeMAE, "update_target", lambda m: calls.append(m) or update(m))
+    settings = {**small, "mrr_weight": 1.0, "batch_size": 6, "validation_fraction": 0.25}
+    TimeMAETransformer(**settings | {"max_epochs": 2}).fit(panel[0])
+    assert len(calls) == 2 * 3  # of 18 series; the six held out are not trained on
+
+
 def test__encoder__with_buffers_or_without_weights__target_encoder_follows(panel, small):
     X, _ = panel
     settings = {**small, "mrr_weight": 1.0, "max_epochs": 3}

@@ -127,7 +127,7 @@ class Bridge:
         whatever the caller set.
         """
         self.reset()
-        n_torch_threads()
+        n_torch_threads()  # found now, and not while another thread embeds
         try:
             with torch.inference_mode(False), torch.enable_grad(), cpu_by_default(), no_autocast():
                 yield

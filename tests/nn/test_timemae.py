@@ -446,6 +446,14 @@ def test__losses__tied_logits__share_the_hit():
     assert ndcg.item() == pytest.approx(1 / math.log2(2 + 11 / 2))
 
 
+@pytest.mark.parametrize(("n_ahead", "gain"), [(0, 1.0), (9, 1 / math.log2(11)), (10, 0.0)])
+def test__losses__ndcg__of_the_first_ten(n_ahead, gain):
+    model = build(mrr_weight=0.0)
+    model.tokenizer.logits = lambda predicted: -torch.arange(12.0).expand(len(predicted), 1, 12)
+    ids = torch.full((5, 1), n_ahead)
+    assert model._classify(torch.zeros(5, 16), ids)[2].item() == pytest.approx(gain)
+
+
 # ---------------------------------------------------------------------------- blocks
 
 
@@ -474,6 +482,12 @@ def test__attention__against_torch_multihead():
 @pytest.mark.parametrize("padded", [False, True])
 def test__attention__bfloat16__close_to_float32(few_keys, padded, monkeypatch):
     monkeypatch.setattr(blocks, "_FEW_KEYS", few_keys)
+    fused, calls = torch.nn.functional.scaled_dot_product_attention, []
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *parts, **settings: calls.append(parts[0].dtype) or fused(*parts, **settings),
+    )
     attention = build(n_layers=1).backbone.encoder.blocks[0].attention
     x = torch.randn(3, 7, 16, generator=new_generator(1), requires_grad=True)
     present = torch.arange(7) < torch.tensor([7, 4, 1])[:, None] if padded else None
@@ -484,6 +498,7 @@ def test__attention__bfloat16__close_to_float32(few_keys, padded, monkeypatch):
         assert mixed.dtype == (torch.bfloat16 if is_on else torch.float32)
         (gradient,) = torch.autograd.grad(mixed.float().square().sum(), x)
         found.append((mixed.detach().float(), gradient))
+    assert calls == [torch.float32] * (1 if few_keys == 128 else 2)
     for exact, rounded in zip(*found, strict=True):
         assert 0 < (exact - rounded).norm() / exact.norm() < 0.01
 

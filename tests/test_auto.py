@@ -72,7 +72,8 @@ def test__bounds__are_those_that_the_readme_names():
         chosen = _auto.objective(blank(n, n_channels), length)
         assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
     assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
-    assert [_auto.learning_rate(n) for n in (500, 1000, 5000)] == [1e-3, 2e-3, 2e-3]
+    assert [_auto.learning_rate(n, "random") for n in (500, 1000, 5000)] == [1e-3, 2e-3, 2e-3]
+    assert [_auto.learning_rate(n, "synthetic") for n in (125, 250, 9000)] == [2.5e-4, 5e-4, 5e-4]
     assert [_auto.n_epochs(n // 128) for n in (84_000, 89_000, 10**7)] == [15, 14, 1]
     assert [_auto.fine_tuned(n) for n in (399, 400)] == ["head", "all"]
     assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
@@ -223,12 +224,21 @@ def test__scaling__auto__needs_most_channels_and_series_that_vary():
 
 
 @pytest.mark.parametrize(
-    ("n", "lr", "used"), [(5, "auto", 1e-5), (800, "auto", 1.6e-3), (2000, "auto", 2e-3), (5, 1, 1)]
+    ("n", "settings", "used"),
+    [
+        (5, TINY, 1e-5),
+        (800, TINY, 1.6e-3),
+        (2000, TINY, 2e-3),
+        (5, {**TINY, "lr": 1}, 1),
+        (5, {}, 1e-5),  # starts from synthetic series
+        (300, {}, 5e-4),
+        (300, {"init": "random"}, 6e-4),
+    ],
 )
-def test__lr__auto__in_proportion_to_few_series(monkeypatch, n, lr, used):
+def test__lr__auto__in_proportion_to_few_series__and_by_the_start(monkeypatch, n, settings, used):
     seen = {}
     monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
-    TimeMAETransformer(**TINY, max_epochs=1, lr=lr).fit(panel(n))
+    TimeMAETransformer(**settings, max_epochs=1, standardize=False).fit(panel(n, 32))
     assert seen["lr"] == pytest.approx(used)
 
 

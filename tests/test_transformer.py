@@ -749,6 +749,14 @@ def test__reconstruction_metrics__one_series_and_only_the_contrast__says_so(pane
     assert transformer.reconstruction_metrics(X[:2])["contrast"] > 0
 
 
+def test__reconstruction_metrics__all_weights_frozen__the_same(panel, small):
+    X, _ = panel
+    transformer = TimeMAETransformer(**small).fit(X)
+    expected = transformer.reconstruction_metrics(X)
+    transformer.model_.requires_grad_(False)
+    assert transformer.reconstruction_metrics(X) == expected
+
+
 def test__reconstruction_metrics__contrast_at_the_finest_resolution_of_training(
     panel, small, monkeypatch
 ):

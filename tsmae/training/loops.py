@@ -150,7 +150,11 @@ def evaluate_pretext(
     """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
     batch_size = min(_METRICS_BATCH, largest_batch(panel))
     net = PretrainingNet(
-        model, device=str(device), batch_size=batch_size, resolutions=(resolution,)
+        model,
+        device=str(device),
+        batch_size=batch_size,
+        resolutions=(resolution,),
+        optimizer=_no_optimizer,
     ).initialize()
     iterator = net.get_iterator(PanelDataset(panel), training=False)
     net.history.new_epoch()
@@ -159,6 +163,10 @@ def evaluate_pretext(
         raise ValueError(f"The loss on X is not finite. {not_finite_because(panel.values)}")
     row = _as_row(net.history[-1])
     return {name.removeprefix("valid_"): row[name] for name in row if name.startswith("valid_")}
+
+
+def _no_optimizer(parameters: list, lr: float) -> None:
+    """That of a net that is not trained; torch has none for weights that are all frozen."""
 
 
 def _as_row(epoch: dict) -> dict:

@@ -696,6 +696,21 @@ def test__fit_predict__folds__marks_and_classes_that_a_fold_lacks(panel, small):
     assert set(classifier.fit_predict(X, y, cv=2, change_state=False)) <= {0, 1, 7}
 
 
+def test__fit_predict__a_fold_that_holds_out_all_marks__no_warning_that_there_are_none(
+    panel, small, recwarn
+):
+    X, y = panel
+    y = np.where(np.arange(24) < 3, -1, y)
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0})
+    classifier = TimeMAEClassifier(
+        transformer, "head", unlabeled=-1, self_training=0.9, random_state=0
+    )
+    found = classifier.fit_predict(X, y, cv=KFold(3), change_state=False)
+    assert set(found) == {0, 1} and not [w for w in recwarn if "unlabeled" in str(w.message)]
+    with pytest.warns(UserWarning, match="marks no series of y"):
+        classifier.fit_predict(X[3:], y[3:], cv=KFold(3), change_state=False)
+
+
 def test__fit_predict__folds_that_leave_series_out__refused(panel, small):
     X, y = panel
     classifier = TimeMAEClassifier(TimeMAETransformer(**small), "head", random_state=0)

@@ -459,11 +459,15 @@ class TimeMAEClassifier(
             )
         if change_state:
             self.fit(X, y)
-        classes = np.unique(labels[self._labeled(labels)])
+        labeled = self._labeled(labels)
+        classes = np.unique(labels[labeled])
         shape = (len(values), len(classes)) if method == "predict_proba" else len(values)
         result = np.zeros(shape, float if method == "predict_proba" else labels.dtype)
         for train, test in folds:
-            fold = clone(self).fit(values[train], labels[train])
+            fold = clone(self)
+            if labeled[train].all() and not labeled.all():  # the marks are all held out
+                fold.set_params(unlabeled=None, self_training=None)
+            fold.fit(values[train], labels[train])
             predicted = getattr(fold, method)(values[test])
             if method == "predict_proba":
                 columns = np.searchsorted(classes, fold.classes_)

@@ -72,8 +72,13 @@ def test__bounds__are_those_that_the_readme_names():
         chosen = _auto.objective(blank(n, n_channels), length)
         assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
     assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
-    assert [_auto.learning_rate(n, "random") for n in (500, 1000, 5000)] == [1e-3, 2e-3, 2e-3]
-    assert [_auto.learning_rate(n, "synthetic") for n in (125, 250, 9000)] == [2.5e-4, 5e-4, 5e-4]
+    for init, predicts, rates in (
+        ("random", True, [1e-4, 1e-3, 2e-3, 2e-3]), ("random", False, [1e-4, 1e-3, 2e-3, 2e-3]),
+        ("synthetic", True, [1e-4, 2e-4, 2e-4, 2e-4]),
+        ("synthetic", False, [1e-4, 5e-4, 5e-4, 5e-4]),
+    ):  # fmt: skip
+        sizes = (50, 500, 1000, 5000)
+        assert [_auto.learning_rate(n, init, predicts) for n in sizes] == pytest.approx(rates)
     assert [_auto.n_epochs(n // 128) for n in (84_000, 89_000, 10**7)] == [15, 14, 1]
     assert [_auto.fine_tuned(n) for n in (399, 400)] == ["head", "all"]
     assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
@@ -232,6 +237,7 @@ def test__scaling__auto__needs_most_channels_and_series_that_vary():
         (5, {**TINY, "lr": 1}, 1),
         (5, {}, 1e-5),  # starts from synthetic series
         (300, {}, 5e-4),
+        (300, {"mcc_weight": 1.0}, 2e-4),
         (300, {"init": "random"}, 6e-4),
     ],
 )

@@ -14,7 +14,7 @@ TELLING_APART = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
 _VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _EPOCHS, _MOST_STEPS = 15, 10_000
 _LR, _LR_PER_SERIES = 2e-3, 2e-6
-_LR_OF_A_START = 5e-4  # a larger one costs large panels what the start has learned
+_LR_OF_A_START, _LR_OF_A_START_PREDICTING = 5e-4, 2e-4  # larger ones spoil what it has learned
 _STEPS_AN_EPOCH = 16
 _TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
 _FEW_LABELS, _MANY_LABELS = 400, 1000
@@ -52,9 +52,11 @@ def n_epochs(n_steps: int) -> int:
     return min(_EPOCHS, max(1, round(_MOST_STEPS / n_steps)))
 
 
-def learning_rate(n_series: int, init: str) -> float:
+def learning_rate(n_series: int, init: str, predicts: bool) -> float:
     """Of pre-training: in proportion to the series, so that few do not spoil the encoder."""
-    largest = _LR if init == "random" else _LR_OF_A_START
+    largest = _LR
+    if init == "synthetic":
+        largest = _LR_OF_A_START_PREDICTING if predicts else _LR_OF_A_START
     return min(largest, _LR_PER_SERIES * n_series)
 
 

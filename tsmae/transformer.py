@@ -117,9 +117,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         more than 1024 points, so that they fit in memory. A last series alone joins the batch
         before it.
     lr : float or "auto", default="auto"
-        Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3, and 5e-4 for
-        synthetic weights (see `init`), which a larger one spoils; but at most 2e-6 for each
-        series, so that a few of them change the encoder little.
+        Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3; for synthetic
+        weights (see `init`), which larger ones spoil, 5e-4 on small panels and 2e-4 on larger
+        ones; but at most 2e-6 for each series, so that a few of them change the encoder little.
     weight_decay : float, default=0.05
         Of AdamW.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
@@ -679,7 +679,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         if n_epochs == "auto":
             n_epochs = _auto.n_epochs(len(batch_starts(len(panel), int(batch_size))))
         if self.lr == "auto":
-            settings["lr"] = _auto.learning_rate(len(panel), self.init_)
+            predicts = self.config_.predicts
+            settings["lr"] = _auto.learning_rate(len(panel), self.init_, predicts)
         return pretrain(
             self.model_,
             panel,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import NARROWER, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, means, summary
 from tsmae import _auto
 
@@ -35,9 +35,7 @@ _OBJECTIVES = {name: {"contrast_weight": 0.0, **change} for name, change in _OBJ
     },
 }  # fmt: skip
 _LEARNED = {"tokenizer": "learned", "n_codebooks": 1}
-_DEFAULT_POOLING = [
-    "max", "std", "quarters", "autocorrelation", "cross_correlation", "winners",
-]  # fmt: skip
+_POOLING = ["max", "std", "quarters", "autocorrelation", "cross_correlation", "winners"]
 # what changes at both presets; each name begins with the group it is shown in
 COMMON = {
     **{f"objective: {name}": change for name, change in _OBJECTIVES.items()},
@@ -87,22 +85,12 @@ CHANGES = {
         "crops: with": {"augment": True},
         "crops: without": {"augment": False},
         **{f"jitter: {j}": {"jitter": j} for j in (0.0, 0.15, 0.3, 0.5)},
-        "pooling: with cross-correlations, winners and slopes, the default": {
-            "pooling": _DEFAULT_POOLING, "pooling_slopes": [2, 4],
+        "pooling: without slopes": {"pooling_slopes": []},
+        **{
+            f"pooling: without {statistic}": {"pooling": [s for s in _POOLING if s != statistic]}
+            for statistic in _POOLING
         },
-        "pooling: with cross-correlations and winners": {"pooling": _DEFAULT_POOLING},
-        "pooling: with slopes": {"pooling_slopes": [2, 4]},
-        "pooling: with cross-correlations": {
-            "pooling": ["max", "std", "quarters", "autocorrelation", "cross_correlation"],
-        },
-        "pooling: with winners": {
-            "pooling": ["max", "std", "quarters", "autocorrelation", "winners"],
-        },
-        "pooling: without quarters": {"pooling": ["max", "std", "autocorrelation"]},
-        "pooling: without autocorrelation": {"pooling": ["max", "std", "quarters"]},
-        "pooling: with the mean": {
-            "pooling": ["mean", "max", "std", "quarters", "autocorrelation"],
-        },
+        "pooling: with mean": {"pooling": ["mean", *_POOLING]},
         "pooling: one resolution": {"pooling_resolutions": [1]},
         "pooling: one window grid": {"pooling_shifts": 1},
         "pooling: one resolution, one window grid": {
@@ -112,6 +100,7 @@ CHANGES = {
         "block: released": {"block": "timemae"},
         "block: pre-norm": {"block": "pre_norm"},
         **{f"dropout: {p}": {"dropout": p} for p in (0.0, 0.1, 0.2)},
+        **{f"learning rate: {lr}": {"lr": lr} for lr in (5e-4, 1e-3)},
     },
 }  # fmt: skip
 # of TimeMAEClassifier, on the defaults' encoder
@@ -135,8 +124,7 @@ METHODS = {  # the untrained encoder, then the pre-trained one
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
 # tokenizers would change nothing
-PREDICTING = {**_auto.PREDICTING, **NARROWER}
-_BASES: dict[str, dict] = {"paper": {}, "defaults": PREDICTING}
+_BASES: dict[str, dict] = {"paper": {}, "defaults": _auto.PREDICTING}
 BASE = "as it is"
 _EPOCHS = 10
 
@@ -147,7 +135,7 @@ def cells(options) -> list[Cell]:
         for preset, changes in CHANGES.items()
         for name, change in {BASE: {}, **changes}.items()
     ] + [
-        ("fine-tuning", name, {**settings(**PREDICTING), "classifier": change})
+        ("fine-tuning", name, {**settings(**_auto.PREDICTING), "classifier": change})
         for name, change in {BASE: {}, **FINE_TUNING}.items()
     ]
     return [
@@ -166,8 +154,7 @@ def report(results: pd.DataFrame, options) -> str:
         f"same architecture and the same readout. Pre-training takes {options.epochs} epochs "
         "here, fewer than the presets', so that all rows can be afforded: compare rows with each "
         "other, not with the main table. The defaults predict codewords here, as they do on "
-        "large panels, whatever the size of this one, and are read out without slopes and the two "
-        "statistics that came last, but for the rows that name them."
+        "large panels, whatever the size of this one."
     ]
     for dataset, part in results.groupby("dataset", sort=False):
         for section, (untrained, trained) in METHODS.items():

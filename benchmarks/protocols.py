@@ -83,10 +83,9 @@ def settings(preset: str = "defaults", **transformer) -> dict:
 # random weights to start from, also for univariate panels, as in the paper
 RANDOM_START = {"init": "random"}
 _RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
-# without slopes, and with fewer statistics: for tables in which rows compare with each other alone
+# without slopes, for tables in which rows compare with each other alone
 NO_SLOPES: dict = {"pooling_slopes": []}
 FLAT = {**RANDOM_START, **NO_SLOPES}
-NARROWER = {**FLAT, "pooling": ["max", "std", "quarters", "autocorrelation"]}
 
 
 def key(cell: Cell) -> str:

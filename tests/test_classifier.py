@@ -681,6 +681,9 @@ def test__fit_predict__so_many_folds__shuffled_by_the_seed(panel, small, monkeyp
     assert all(settings["shuffle"] for settings in seen)
     first, again, other = (settings["random_state"] for settings in seen)
     assert first == again != other
+    classifier = TimeMAEClassifier(transformer, "head", random_state=np.random.RandomState(0))
+    classifier.fit_predict(X, y, cv=2, change_state=False)
+    assert classifier.random_state.randint(100) == np.random.RandomState(0).randint(100)
 
 
 def test__fit_predict__folds__marks_and_classes_that_a_fold_lacks(panel, small):

@@ -449,7 +449,8 @@ class TimeMAEClassifier(
             raise ValueError("y has several outputs, which `cv` cannot be used with.")
         values, labels = read.values, read_labels(y, len(read.values))
         if isinstance(cv, Integral):
-            cv = KFold(int(cv), shuffle=True, random_state=draw_seed(self.random_state))
+            seed = draw_seed(copy.deepcopy(self.random_state))  # a RandomState stays as it is
+            cv = KFold(int(cv), shuffle=True, random_state=seed)
         folds = list(check_cv(cv).split(values, labels))
         times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(values))
         if (times != 1).any():

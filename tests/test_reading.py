@@ -287,3 +287,49 @@ def test__shape_that_float32_cannot_hold__fit_warns_and_transform_does_not(small
     recwarn.clear()
     transformer.transform(1.7e9 + X[:1])
     assert not recwarn.list
+
+
+DAYS = pd.date_range("2024-01-01", periods=12, freq="B")
+MONTHS = pd.date_range("2024-01-31", periods=12, freq="ME")
+TIMED = {  # from an index for each series
+    "multiindex": lambda times: pd.concat(
+        {f"s{i}": pd.DataFrame({"a": np.arange(len(t))}, t) for i, t in enumerate(times)}
+    ),
+    "frames": lambda times: [pd.DataFrame({"a": np.arange(len(t))}, t) for t in times],
+    "series": lambda times: [pd.Series(np.arange(len(t)), t) for t in times],
+    "nested": lambda times: pd.DataFrame({"a": [pd.Series(np.arange(len(t)), t) for t in times]}),
+    "groups": lambda times: [group for _, group in TIMED["multiindex"](times).groupby(level=0)],
+}
+
+
+@pytest.mark.parametrize("container", TIMED.values(), ids=TIMED)
+@pytest.mark.parametrize(
+    "skips",
+    [pd.Index([0, 1, 2, 4]), pd.Index([0.0, 0.1, 0.5]), DAYS.delete(5),
+     MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s")],
+    ids=["integers", "floats", "days", "periods", "timedeltas"],
+)  # fmt: skip
+def test__time__skips_points__warns_of_the_series(container, skips):
+    even = skips[:2]
+    words = "points of 2 series in X, first those of .*1.*, are unevenly spaced in time"
+    with pytest.warns(UserWarning, match=words):
+        read_panel(container([even, skips, skips]))
+
+
+@pytest.mark.parametrize("container", TIMED.values(), ids=TIMED)
+@pytest.mark.parametrize(
+    "times",
+    [[pd.RangeIndex(3, 9), pd.Index([0, 2, 4]), pd.Index([0, 10])],
+     [DAYS, DAYS[3:], DAYS[:1]], [MONTHS, MONTHS[2:], MONTHS[::2]],
+     [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["1", "2", "9"])]],
+    ids=["steps", "business days", "months", "jitter", "text"],
+)  # fmt: skip
+def test__time__even_or_nearly__no_warning(container, times, recwarn):
+    read_panel(container(times))
+    assert not recwarn.list
+
+
+def test__time__of_a_single_series_skips_points__warns():
+    frame = pd.DataFrame({"a": np.arange(4.0)}, [0, 1, 2, 9])
+    with pytest.warns(UserWarning, match="unevenly spaced in time"):
+        read_panel(frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ _ACCEPTED = (
 _SIGNED_NUMBERS = [re.compile(r"(?<!\d)-?\d+\.?\d*")]
 _NUMBERS = [re.compile(r"\d+"), re.compile(r"\d+\.?\d*"), *_SIGNED_NUMBERS]
 _ROUNDING = 1e-13  # of float64, relative: what constants show after arithmetic
+_UNEVEN = 1.5  # longest over shortest distance of two points; months have less
 _LARGEST = 1e36  # squares and sums of larger numbers, scaled, overflow
 
 
@@ -147,6 +149,7 @@ def _read_frame(X: pd.DataFrame) -> NamedPanel:
         return _read_multiindex(X)
     # sktime's single series: time in rows, channels in columns
     _check_time(X.index, "X")
+    _warn_of_uneven(["X"] if _uneven(X.index) else [])
     numbers = X.to_numpy().T  # (C, T)
     values = _to_float32(numbers, "X")[None]
     lost = _lost_channels(values, [numbers])
@@ -194,6 +197,39 @@ def _check_time(index: pd.Index, name: str) -> None:
         raise ValueError(
             f"The time index of {name} must be increasing without duplicates; it starts with "
             f"{index[:4].tolist()}. {_how_to_sort(index)} first{hint}."
+        )
+
+
+def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[int]:
+    """Of the series whose points start at these positions, those that are unevenly spaced."""
+    if isinstance(time, pd.RangeIndex):
+        return []
+    if isinstance(time, pd.MultiIndex):
+        time = time.get_level_values(-1)
+    if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
+        numbers = time.asi8
+    elif _is_plain(time.dtype):
+        numbers = time.to_numpy(np.float64)
+    else:
+        return []
+    steps = np.append(np.diff(numbers).astype(np.float64), np.nan)
+    steps[np.asarray(starts)[1:] - 1] = np.nan  # from one series to the next
+    longest, shortest = np.fmax.reduceat(steps, starts), np.fmin.reduceat(steps, starts)
+    uneven = np.flatnonzero(longest > _UNEVEN * shortest).tolist()
+    if isinstance(time, pd.DatetimeIndex):  # business days are a rule, too
+        ends = [*starts[1:], len(time)]
+        uneven = [i for i in uneven if pd.infer_freq(time[starts[i] : ends[i]]) is None]
+    return uneven
+
+
+def _warn_of_uneven(names: Sequence) -> None:
+    """Warn of the series of these names, if there are any."""
+    if len(names):
+        warnings.warn(
+            f"The points of {len(names)} series in X, first those of {names[0]!r}, are unevenly "
+            "spaced in time, and count as evenly spaced. If rows are absent, insert them as NaN, "
+            "which are gaps; otherwise resample.",
+            stacklevel=2,
         )
 
 
@@ -305,6 +341,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
         raise ValueError(
             f"The time index of X is not sorted within a series. {_how_to_sort(time)} first."
         )
+    _warn_of_uneven(instances[_uneven(time, starts)])
     place = np.arange(len(ids)) - np.repeat(starts, lengths)
     panel = np.full((len(instances), values.shape[1], lengths.max()), np.nan, np.float32)
     panel[ids, :, place] = values
@@ -316,7 +353,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
 
 def _read_nested(X: pd.DataFrame) -> NamedPanel:
     """sktime's nested_univ: each cell is a series."""
-    rows, sources = [], []
+    rows, sources, uneven = [], [], []
     for position, (_, row) in enumerate(X.iterrows()):
         name = f"row {position} of the nested DataFrame X"
         for cell in row:
@@ -329,12 +366,14 @@ def _read_nested(X: pd.DataFrame) -> NamedPanel:
         for cell in row:
             if isinstance(cell, pd.Series):
                 _check_time(cell.index, f"a cell in {name}")
+                uneven += [name] if _uneven(cell.index) else []
                 if not _is_plain(cell.dtype):
                     cell = _numeric_columns(cell.to_frame(), f"a cell in {name}").iloc[:, 0]
                 cell = cell.to_numpy()
             cells.append(cell)
         rows.append(_stack([_to_float32(cell, name)[None] for cell in cells])[:, 0])
         sources.append(cells)
+    _warn_of_uneven(list(dict.fromkeys(uneven)))
     values = _stack(rows)
     lost = _lost_channels(values, sources)
     return NamedPanel(values, X.index, _names(X.columns), lost=lost)
@@ -364,6 +403,7 @@ def _read_list(X: Sequence) -> NamedPanel:
                     f"X[{position}] has the columns {_names(frame.columns)}, but X[0] has "
                     f"{channels}; all series need the same channels."
                 )
+        _warn_of_uneven([f"X[{i}]" for i, frame in enumerate(frames) if _uneven(frame.index)])
         frames = [_numeric_columns(frame, f"X[{i}]") for i, frame in enumerate(frames)]
         items = [frame.to_numpy().T for frame in frames]
     else:

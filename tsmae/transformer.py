@@ -419,10 +419,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         X : panel of n series with C channels
             Numpy array (n, C, T) or (n, T), the latter n univariate series; list of (C, T_i)
             arrays; DataFrame with an (instance, time) MultiIndex, of which the order of time
-            is used and not its spacing; list of DataFrames; nested DataFrame; or another Panel
-            container of sktime. NaN says that a value was not observed; points that are NaN in
-            all channels at the end of a series are its end. A flat DataFrame is, as in sktime,
-            a single series.
+            is used and not its spacing (uneven spacing is warned of); list of DataFrames; nested
+            DataFrame; or another Panel container of sktime. NaN says that a value was not
+            observed; points that are NaN in all channels at the end of a series are its end. A
+            flat DataFrame is, as in sktime, a single series.
         y : ignored
             Accepted so that pipelines can pass it. Named as the series are, but in another order,
             it is refused.

@@ -305,9 +305,9 @@ TIMED = {  # from an index for each series
 @pytest.mark.parametrize("container", TIMED.values(), ids=TIMED)
 @pytest.mark.parametrize(
     "skips",
-    [pd.Index([0, 1, 2, 4]), pd.Index([0.0, 0.1, 0.5]), DAYS.delete(5),
-     MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s")],
-    ids=["integers", "floats", "days", "periods", "timedeltas"],
+    [pd.Index([0, 1, 2, 4]), pd.Index([0, 1, 3], dtype="Int64"), pd.Index([0.0, 0.1, 0.5]),
+     DAYS.delete(5), MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s")],
+    ids=["integers", "nullable", "floats", "days", "periods", "timedeltas"],
 )  # fmt: skip
 def test__time__skips_points__warns_of_the_series(container, skips):
     even = skips[:2]

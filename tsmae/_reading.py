@@ -208,7 +208,7 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
         time = time.get_level_values(-1)
     if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
         numbers = time.asi8
-    elif _is_plain(time.dtype):
+    elif pd.api.types.is_any_real_numeric_dtype(time.dtype):
         numbers = time.to_numpy(np.float64)
     else:
         return []

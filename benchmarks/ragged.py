@@ -20,7 +20,6 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-_EPOCHS = 10  # with gaps, of which there are many kinds; else the library's default
 # series, at most; the encoder tells those of small panels apart and predicts codewords of large
 _CUTS = (1500, 3000, None)
 
@@ -31,11 +30,7 @@ def cells(options) -> list[Cell]:
         variants = (
             _of_unequal_lengths(settings(**_SETTINGS.get(dataset, {})))
             if dataset in RAGGED
-            else [
-                variant
-                for cut in _CUTS
-                for variant in _with_gaps(settings(max_epochs=_EPOCHS), cut)
-            ]
+            else [variant for cut in _CUTS for variant in _with_gaps(settings(), cut)]
         )
         wanted += [
             Cell(dataset, method, seed, chosen, label)
@@ -115,8 +110,8 @@ def report(results: pd.DataFrame, options) -> str:
         "to the shortest training series. `resample`: linear interpolation over the observed "
         "points, onto the length of the longest series. `forward-fill`, `zero-fill`: gaps and "
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
-        f"and test series alike. With gaps pre-training takes {_EPOCHS} epochs, and HAR is cut "
-        "to 1500 series, to 3000, and not at all. JapaneseVowels has windows of 4 points. All "
+        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. "
+        "JapaneseVowels has windows of 4 points. All "
         "else is as by default: below 2000 series random crops are told apart, from there on "
         "codewords are predicted.",
         markdown(summary(trained, ["panel"], "handling")),

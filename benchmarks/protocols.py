@@ -45,7 +45,6 @@ _IRRELEVANT = {
     "random_state", "verbose", "device", "callbacks", "transformer",
     "self_training",  # without effect where no series is marked as unlabeled
 }  # fmt: skip
-_EPOCHS = 15  # what max_epochs="auto" takes on panels of up to 85 000 series, as all here are
 _EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
@@ -92,7 +91,7 @@ def key(cell: Cell) -> str:
     """Identity of a cell: data set, method, seed and all settings that the method reads.
 
     Parameters left at their default count with that default, so that a changed default runs
-    the cell anew.
+    the cell anew. What "auto" stands for does not.
     """
     resolved = {
         name: value
@@ -103,8 +102,6 @@ def key(cell: Cell) -> str:
         parameters = _defaults(TimeMAETransformer) | _transformer(cell)
         if parameters["init"] == "random" or cell.dataset not in data.UNIVARIATE:
             del parameters["init"]  # without it, weights are random
-        if parameters["max_epochs"] == "auto":
-            parameters["max_epochs"] = _EPOCHS
         resolved["transformer"] = _without_empty_slopes(parameters)
     if cell.method in FINE_TUNED:
         parameters = _defaults(TimeMAEClassifier) | _classifier(cell)

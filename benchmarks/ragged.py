@@ -20,8 +20,12 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-# series, at most; the encoder tells those of small panels apart and predicts codewords of large
-_CUTS = (1500, 3000, None)
+# series, at most, and settings: all of them in all kinds of gaps take long
+_CUTS: dict[int | None, dict] = {
+    1500: {},
+    3000: {},
+    None: {"max_epochs": 10, "batch_size": 128},
+}
 
 
 def cells(options) -> list[Cell]:
@@ -30,7 +34,7 @@ def cells(options) -> list[Cell]:
         variants = (
             _of_unequal_lengths(settings(**_SETTINGS.get(dataset, {})))
             if dataset in RAGGED
-            else [variant for cut in _CUTS for variant in _with_gaps(settings(), cut)]
+            else [v for cut, given in _CUTS.items() for v in _with_gaps(settings(**given), cut)]
         )
         wanted += [
             Cell(dataset, method, seed, chosen, label)

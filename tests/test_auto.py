@@ -72,14 +72,21 @@ def test__bounds__are_those_that_the_readme_names():
         chosen = _auto.objective(blank(n, n_channels), length)
         assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
     assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
-    for init, predicts, rates in (
-        ("random", True, [1e-4, 1e-3, 2e-3, 2e-3]), ("random", False, [1e-4, 1e-3, 2e-3, 2e-3]),
-        ("synthetic", True, [1e-4, 2e-4, 2e-4, 2e-4]),
-        ("synthetic", False, [1e-4, 5e-4, 5e-4, 5e-4]),
+    for init, predicts, rates, batches, epochs in (
+        ("random", True, [1e-4, 1e-3, 2e-3, 2e-3], [32, 41, 104, 128], [60, 36, 30, 24, 15]),
+        ("random", False, [1e-4, 1e-3, 2e-3, 2e-3], [64, 125, 128, 128], 5 * [15]),
+        ("synthetic", True, [1e-4, 2e-4, 2e-4, 2e-4], [64, 125, 128, 128], 5 * [15]),
+        ("synthetic", False, [1e-4, 5e-4, 5e-4, 5e-4], [64, 125, 128, 128], 5 * [15]),
     ):  # fmt: skip
+        course = _auto.course(init, predicts)
         sizes = (50, 500, 1000, 5000)
-        assert [_auto.learning_rate(n, init, predicts) for n in sizes] == pytest.approx(rates)
-    assert [_auto.n_epochs(n // 128) for n in (84_000, 89_000, 10**7)] == [15, 14, 1]
+        assert [_auto.learning_rate(n, course) for n in sizes] == pytest.approx(rates)
+        each = course.steps_an_epoch
+        sizes = (1024, 2000, 5000, 7000)
+        assert [_auto.batch_size(blank(n), 32, 128, each) for n in sizes] == batches
+        assert [_auto.n_epochs(n, course) for n in (1, 40, 48, 60, 100)] == epochs
+        steps = (84_000 // 128, 89_000 // 128, 10**7 // 128)
+        assert [_auto.n_epochs(n, course) for n in steps] == [15, 14, 1]
     assert [_auto.fine_tuned(n) for n in (399, 400)] == ["head", "all"]
     assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
 
@@ -105,6 +112,26 @@ def test__max_epochs__auto__fifteen_and_fewer_of_many_steps(monkeypatch, n, most
     monkeypatch.setattr(_auto, "_MOST_STEPS", most_steps)  # batches of 32
     fitted = TimeMAETransformer(**TINY, random_state=0).fit(panel(n))
     assert fitted.n_epochs_ == n_epochs
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_epochs"),
+    [
+        ({**TINY, "mcc_weight": 1.0}, 20),
+        ({**TINY, "mcc_weight": 1.0, "batch_size": 70}, 60),
+        ({**TINY, "mcc_weight": 1.0, "max_epochs": 2}, 2),
+        (TINY, 15),
+        ({"mcc_weight": 1.0, "n_layers": 1}, 20),
+        ({"mcc_weight": 1.0}, 15),  # starts from synthetic series
+    ],
+)
+def test__max_epochs__auto__random_weights_predict_for_more_steps(monkeypatch, settings, n_epochs):
+    course = _auto.Course(lr=1e-3, steps=60)
+    monkeypatch.setitem(_auto._COURSES, ("random", True), course)
+    seen = {}
+    monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
+    TimeMAETransformer(**settings, standardize=False).fit(panel(70, 32))  # batches of 32
+    assert seen["n_epochs"] == n_epochs
 
 
 def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tsmae.panel import Panel, median_own_deviation
@@ -12,9 +14,8 @@ _SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or tw
 PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
 TELLING_APART = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
 _VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
-_EPOCHS, _MOST_STEPS = 15, 10_000
-_LR, _LR_PER_SERIES = 2e-3, 2e-6
-_LR_OF_A_START, _LR_OF_A_START_PREDICTING = 5e-4, 2e-4  # larger ones spoil what it has learned
+_EPOCHS, _MOST_EPOCHS, _MOST_STEPS = 15, 60, 10_000
+_LR_PER_SERIES = 2e-6
 _STEPS_AN_EPOCH = 16
 _TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
 _FEW_LABELS, _MANY_LABELS = 400, 1000
@@ -47,22 +48,42 @@ def scaling(panel: Panel, deviations: np.ndarray) -> str:
     return "instance" if vanishing.mean() > 0.5 else "channel"
 
 
-def n_epochs(n_steps: int) -> int:
-    """Epochs of pre-training, of so many steps each."""
-    return min(_EPOCHS, max(1, round(_MOST_STEPS / n_steps)))
+class Course(NamedTuple):
+    """How weights are pre-trained: the largest learning rate, and the least steps."""
+
+    lr: float
+    steps: int = 0  # in all
+    steps_an_epoch: int = _STEPS_AN_EPOCH
 
 
-def learning_rate(n_series: int, init: str, predicts: bool) -> float:
-    """Of pre-training: in proportion to the series, so that few do not spoil the encoder."""
-    largest = _LR
-    if init == "synthetic":
-        largest = _LR_OF_A_START_PREDICTING if predicts else _LR_OF_A_START
-    return min(largest, _LR_PER_SERIES * n_series)
+_COURSES = {  # by what the weights start from, and whether windows are predicted
+    ("random", True): Course(2e-3, 1440, 48),  # fewer steps leave them worse than they were
+    ("random", False): Course(2e-3),
+    ("synthetic", True): Course(2e-4),  # larger rates spoil what the start has learned
+    ("synthetic", False): Course(5e-4),
+}
 
 
-def batch_size(panel: Panel, smallest: int, largest: int) -> int:
-    """16 steps an epoch, as far as `smallest` and `largest` and memory allow."""
-    return min(max(len(panel) // _STEPS_AN_EPOCH, smallest), largest, largest_batch(panel))
+def course(init: str, predicts: bool) -> Course:
+    return _COURSES[init, predicts]
+
+
+def learning_rate(n_series: int, course: Course) -> float:
+    """In proportion to the series, so that few do not spoil the encoder."""
+    return min(course.lr, _LR_PER_SERIES * n_series)
+
+
+def batch_size(
+    panel: Panel, smallest: int, largest: int, steps_an_epoch: int = _STEPS_AN_EPOCH
+) -> int:
+    """So many steps an epoch, as far as `smallest` and `largest` and memory allow."""
+    return min(max(len(panel) // steps_an_epoch, smallest), largest, largest_batch(panel))
+
+
+def n_epochs(n_steps: int, course: Course) -> int:
+    """Epochs of so many steps each."""
+    wanted = max(_EPOCHS, min(round(course.steps / n_steps), _MOST_EPOCHS))
+    return min(wanted, max(1, round(_MOST_STEPS / n_steps)))
 
 
 def largest_batch(panel: Panel) -> int:

@@ -672,15 +672,16 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                     "objective here, needs two of each."
                 )
         settings = training_settings(self)
-        batch_size = self.batch_size
+        batch_size, n_epochs = self.batch_size, self.max_epochs
+        course = _auto.course(self.init_, self.config_.predicts)
         if batch_size == "auto":
-            batch_size = _auto.batch_size(panel, _SMALLEST_BATCH, _LARGEST_BATCH)
-        n_epochs = self.max_epochs
+            batch_size = _auto.batch_size(
+                panel, _SMALLEST_BATCH, _LARGEST_BATCH, course.steps_an_epoch
+            )
         if n_epochs == "auto":
-            n_epochs = _auto.n_epochs(len(batch_starts(len(panel), int(batch_size))))
+            n_epochs = _auto.n_epochs(len(batch_starts(len(panel), int(batch_size))), course)
         if self.lr == "auto":
-            predicts = self.config_.predicts
-            settings["lr"] = _auto.learning_rate(len(panel), self.init_, predicts)
+            settings["lr"] = _auto.learning_rate(len(panel), course)
         return pretrain(
             self.model_,
             panel,

@@ -95,7 +95,7 @@ def report(results: pd.DataFrame, options) -> str:
     parts.append(
         "CPU seconds and memory on random series, one size changed at a time from n = "
         f"{_BASE['n']} series of T = {_BASE['T']} points in C = {_BASE['C']} channels at "
-        f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes. From 2000 "
+        f"d_model = {_BASE['d']}. Exponents are fitted to the {_FITTED} largest sizes. From 1000 "
         "series on, pre-training predicts codewords instead of telling series apart, in less time: "
         "its exponent in n mixes the two. An epoch is what a fit of one takes beyond a fit of "
         "none, which embeds the series to standardise and, in fine-tuning, to fit the heads: "

@@ -65,11 +65,13 @@ def test__bounds__are_those_that_the_readme_names():
     def blank(n, n_channels=1):
         return Panel(np.zeros((n, n_channels, 64), np.float32), np.full(n, 64), True)
 
-    for n, n_channels, length, contrastive in (
-        (1999, 1, 8, True), (2000, 1, 8, False), (2000, 1, 2, True), (2000, 2, 2, False),
-        (2000, 3, 1, True), (1, 1, 8, False),
+    for n, n_channels, length, init, contrastive in (
+        (999, 2, 8, "random", True), (1000, 2, 8, "random", False),
+        (1999, 1, 8, "synthetic", True), (2000, 1, 8, "synthetic", False),
+        (2000, 1, 2, "random", True), (2000, 2, 2, "random", False),
+        (2000, 3, 1, "random", True), (1, 1, 8, "random", False),
     ):  # fmt: skip
-        chosen = _auto.objective(blank(n, n_channels), length)
+        chosen = _auto.objective(blank(n, n_channels), length, init)
         assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
     assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
     for init, predicts, rates, batches, epochs in (
@@ -146,7 +148,7 @@ def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch
 def test__objective__auto__windows_without_shape__are_told_apart(
     monkeypatch, n_channels, n_points, contrast, n_words
 ):
-    monkeypatch.setattr(_auto, "_SMALL_PANEL", 2)
+    monkeypatch.setitem(_auto._SMALL_PANEL, "random", 2)
     X = np.random.default_rng(0).normal(size=(40, n_channels, n_points)).astype(np.float32)
     fitted = TimeMAETransformer(**TINY, max_epochs=1, random_state=0).fit(X)
     assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
@@ -164,7 +166,7 @@ def test__codewords__windows_of_one_point__speak_of_its_level():
     [(1, 1, 0, 0.1), (2, 0, 1, 0), (29, 0, 1, 0), (30, 1, 0, 0.1)],
 )
 def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contrast, dropout):
-    monkeypatch.setattr(_auto, "_SMALL_PANEL", 30)
+    monkeypatch.setitem(_auto._SMALL_PANEL, "random", 30)
     fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(n))
     config = fitted.config_
     assert (config.mcc_weight, config.contrast_weight, config.dropout) == (mcc, contrast, dropout)

@@ -9,7 +9,7 @@ import numpy as np
 from tsmae.panel import Panel, median_own_deviation
 
 _WINDOW_LENGTH, _LEAST_WINDOWS = 8, 4
-_SMALL_PANEL = 2000  # series; fewer learn from telling each other apart
+_SMALL_PANEL = {"random": 1000, "synthetic": 2000}  # series; fewer are told apart, by the start
 _SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or two codewords
 PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
 TELLING_APART = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
@@ -27,14 +27,14 @@ def window_length(panel: Panel) -> int:
     return min(max(1, panel.n_points // _LEAST_WINDOWS), _WINDOW_LENGTH)
 
 
-def objective(panel: Panel, window_length: int) -> dict[str, float]:
+def objective(panel: Panel, window_length: int, init: str) -> dict[str, float]:
     """Weights of the losses, and dropout.
 
     Series are told apart where there are few, or windows have no shape to predict; a single one
     has none to be told from.
     """
     no_shape = panel.n_channels * (window_length - 1) < _SMALLEST_SHAPE
-    few = len(panel) < _SMALL_PANEL
+    few = len(panel) < _SMALL_PANEL[init]
     return TELLING_APART if len(panel) >= 2 and (few or no_shape) else PREDICTING
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -41,10 +42,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
     The defaults were chosen on held-out parts of training data, the same for all panels: they
     keep the paper's decoupled encoders and predict frozen codewords. Only on small panels,
-    below 2000 series or with windows too short to have a shape (one point, or two of a single
-    channel), the encoder learns to tell random crops of one series from those of others instead;
-    see `contrast_weight`. Panels of a single channel do not start from random weights, see
-    `init`. The paper's own settings are :data:`tsmae.presets.PAPER`.
+    below 1000 series (2000 where weights are not random at the start, see `init`) or with windows
+    too short to have a shape (one point, or two of a single channel), the encoder learns to tell
+    random crops of one series from those of others instead; see `contrast_weight`. The paper's
+    own settings are :data:`tsmae.presets.PAPER`.
 
     Parameters
     ----------
@@ -106,16 +107,18 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         observed is one that was seen.
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
-        detail is lost. Where they would make over 10 000 steps, from 85 000 series on, or fewer
-        of so many points that batches are small, it takes as many as come nearest to that, at
-        least one; the largest panel measured takes a ninth of it. 0 leaves the encoder as it
-        starts; with ``init="random"`` that is the random encoder (FineZero), the baseline that
-        all pre-training has to beat.
+        detail is lost. Random weights that learn to predict windows take as many as make 1440
+        steps, at most 60: fewer steps leave them worse than they were for all labels. Where
+        epochs would make over 10 000 steps, from 85 000 series on, or fewer of so many points
+        that batches are small, it takes as many as come nearest to that, at least one; the
+        largest panel measured takes a sixth of it. 0 leaves the encoder as it starts; with
+        ``init="random"`` that is the random encoder (FineZero), the baseline that all
+        pre-training has to beat.
     batch_size : int or "auto", default="auto"
-        Series in a batch. "auto" takes 128, and fewer for panels below 2048 series, so that
-        those get enough steps: a sixteenth of the panel, at least 32; and fewer of series of
-        more than 1024 points, so that they fit in memory. A last series alone joins the batch
-        before it.
+        Series in a batch. "auto" takes 128, and fewer for smaller panels, so that those get
+        enough steps: a sixteenth of the panel, at least 32, and a 48th where random weights learn
+        to predict windows; and fewer of series of more than 1024 points, so that they fit in
+        memory. A last series alone joins the batch before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3; for synthetic
         weights (see `init`), which larger ones spoil, 5e-4 on small panels and 2e-4 on larger
@@ -507,8 +510,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
         warn_of_lost_shapes(vanishing_channels(panel, statistics[1]))
-        self.config_ = self._architecture(panel, statistics[1])
-        self.init_ = self._resolve_init(self.config_)
+        architecture = self._architecture(panel, statistics[1])
+        self.init_ = self._resolve_init(architecture)
+        self.config_ = self._with_objective(architecture, panel)
         generator = new_generator(seed)
         self._build_modules(generator)
         if self.init_ == "synthetic":
@@ -539,10 +543,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         return embedding_frame(embeddings)
 
     def _architecture(self, panel: Panel, deviations: np.ndarray) -> TimeMAEConfig:
-        """The architecture for a panel with these deviations of its channels.
-
-        Checks what depends on several parameters.
-        """
+        """The architecture for a panel with these deviations of its channels."""
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"The 'd_model' parameter must be a multiple of 'n_heads'. Got "
@@ -553,17 +554,19 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
         if values["window_length"] == "auto":
             values["window_length"] = _auto.window_length(panel)
-        window_length = values["window_length"]
-        for name, chosen in _auto.objective(panel, window_length).items():
-            if values[name] == "auto":
-                values[name] = chosen
         if values["scaling"] == "auto":
             values["scaling"] = _auto.scaling(panel, deviations)
-        config = TimeMAEConfig(
+        return TimeMAEConfig(
             n_channels=panel.n_channels,
-            n_positions=-(-panel.n_points // window_length),
+            n_positions=-(-panel.n_points // values["window_length"]),
             **values,
         )
+
+    def _with_objective(self, architecture: TimeMAEConfig, panel: Panel) -> TimeMAEConfig:
+        """With what it learns on a panel in the place of "auto", checked."""
+        objective = _auto.objective(panel, architecture.window_length, self.init_)
+        chosen = {k: v for k, v in objective.items() if getattr(architecture, k) == "auto"}
+        config = replace(architecture, **chosen)
         if self.max_epochs:
             self._check_learnable(config, panel)
         return config

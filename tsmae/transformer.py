@@ -565,7 +565,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     def _with_objective(self, architecture: TimeMAEConfig, panel: Panel) -> TimeMAEConfig:
         """With what it learns on a panel in the place of "auto", checked."""
         objective = _auto.objective(panel, architecture.window_length, self.init_)
-        chosen = {k: v for k, v in objective.items() if getattr(architecture, k) == "auto"}
+        chosen: dict[str, Any] = {
+            name: value
+            for name, value in objective.items()
+            if getattr(architecture, name) == "auto"
+        }
         config = replace(architecture, **chosen)
         if self.max_epochs:
             self._check_learnable(config, panel)

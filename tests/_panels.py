@@ -3,8 +3,24 @@
 import numpy as np
 import pandas as pd
 
-from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae._parameters import READOUT
+from tsmae.nn import TimeMAEConfig
+
+
+def architecture(**changed):
+    """The paper's, but scaled, with masks per series and gradients through the codewords."""
+    fields = {
+        **presets.PAPER,
+        "scaling": "channel",
+        "mask_per": "series",
+        "codeword_gradient": True,
+        "decoupled_dropout": None,
+        "contrast_temperature": 0.2,
+    }
+    known = TimeMAEConfig.__dataclass_fields__
+    return TimeMAEConfig(**{k: v for k, v in fields.items() if k in known} | changed)
+
 
 PARAMETERS = TimeMAETransformer.get_test_params()
 

@@ -50,7 +50,7 @@ def test__window_length__auto__eight_or_a_quarter(n_points, length):
 )
 def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
     short = Panel(np.zeros((n, 1, 4), np.float32), np.full(n, 4), True)
-    assert _auto.batch_size(short, 32, 128) == size
+    assert _auto.batch_size(short, _auto.course("random", False)) == size
 
 
 @pytest.mark.parametrize(("n_points", "size"), [(1024, 128), (4096, 32), (100_000, 2)])
@@ -58,7 +58,9 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     panel = Panel(
         np.broadcast_to(np.float32(0), (5000, 1, n_points)), np.full(5000, n_points), True
     )
-    assert _auto.batch_size(panel, 32, 128) == size
+    assert _auto.batch_size(panel, _auto.course("random", False)) == size
+    assert _auto.metrics_batch_size(panel) == size
+    assert _auto.fine_tuning_batch_size(panel) == min(size, 64)
 
 
 def test__bounds__are_those_that_the_readme_names():
@@ -73,7 +75,8 @@ def test__bounds__are_those_that_the_readme_names():
     ):  # fmt: skip
         chosen = _auto.objective(blank(n, n_channels), length, init)
         assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
-    assert [_auto.batch_size(blank(n), 32, 128) for n in (512, 2047, 2048)] == [32, 127, 128]
+    sizes = [_auto.fine_tuning_batch_size(blank(n)) for n in (256, 1023, 1024, 5000)]
+    assert sizes == [16, 63, 64, 64]
     for init, predicts, rates, batches, epochs in (
         ("random", True, [1e-4, 1e-3, 2e-3, 2e-3], [32, 41, 104, 128], [60, 36, 30, 24, 15]),
         ("random", False, [1e-4, 1e-3, 2e-3, 2e-3], [64, 125, 128, 128], 5 * [15]),
@@ -83,9 +86,8 @@ def test__bounds__are_those_that_the_readme_names():
         course = _auto.course(init, predicts)
         sizes = (50, 500, 1000, 5000)
         assert [_auto.learning_rate(n, course) for n in sizes] == pytest.approx(rates)
-        each = course.steps_an_epoch
-        sizes = (1024, 2000, 5000, 7000)
-        assert [_auto.batch_size(blank(n), 32, 128, each) for n in sizes] == batches
+        sizes = (512, 1024, 2000, 5000, 7000)
+        assert [_auto.batch_size(blank(n), course) for n in sizes] == [32, *batches]
         assert [_auto.n_epochs(n, course) for n in (1, 40, 48, 60, 100)] == epochs
         steps = (84_000 // 128, 89_000 // 128, 10**7 // 128)
         assert [_auto.n_epochs(n, course) for n in steps] == [15, 14, 1]

@@ -207,6 +207,25 @@ def test__self_training__of_head__equals_that_of_sklearn(panel, small, tmp_path)
         assert copy.self_training == 0.6
 
 
+def test__self_training__columns_of_rounding__stay_as_small(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 1, 8))  # windows of two points
+    y = np.where(np.arange(60) % 3 == 0, np.arange(60) % 2, -1)
+    asked = []
+
+    class Asked(SelfTrainingClassifier):
+        def fit(self, X, y):
+            asked.append(X)
+            return super().fit(X, y)
+
+    monkeypatch.setattr("tsmae.classifier.SelfTrainingClassifier", Asked)
+    transformer = TimeMAETransformer(max_epochs=0, random_state=0).fit(X)
+    own = transformer.transform(X).to_numpy().std(0)
+    assert ((own > 0) & (own < 1e-5)).any()
+    head = {"fine_tune": "head", "unlabeled": -1, "self_training": 0.6}
+    TimeMAEClassifier(FrozenEstimator(transformer), **head).fit(X, y)
+    np.testing.assert_allclose(asked[0].std(0), own, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("fine_tune", ["head", "all"])
 def test__self_training__none__learns_from_given_labels_alone(panel, small, fine_tune):
     X, marked, frozen = few(panel, small)

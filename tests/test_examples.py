@@ -1,5 +1,6 @@
 """The examples run as they are."""
 
+import doctest
 import os
 import re
 import subprocess
@@ -7,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import tsmae.classifier
+import tsmae.presets
+import tsmae.transformer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -41,3 +46,9 @@ def test__bert_encoder__beats_chance():
     pytest.importorskip("transformers")
     accuracy = float(run("bert_encoder.py").split()[-1])
     assert accuracy > 0.6  # four classes
+
+
+@pytest.mark.parametrize("module", [tsmae.classifier, tsmae.presets, tsmae.transformer])
+def test__docstrings__examples_give_what_they_show(module):
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed

@@ -1,5 +1,6 @@
 """Bad input of every kind: the right class of error, in the user's words, before any work."""
 
+import json
 import os
 import pickle
 import zipfile
@@ -710,6 +711,9 @@ DAMAGE = {
     "unknown parameter": lambda saved, path: rewritten(
         saved, path, lambda _, content: content.replace(b'"mask_ratio"', b'"mask_rate"')
     ),
+    "no scaling": lambda saved, path: rewritten(
+        saved, path, lambda name, content: unscaled(content) if "json" in name else content
+    ),
     "unknown device": lambda saved, path: rewritten(
         saved, path, lambda _, content: content.replace(b'"device": "cpu"', b'"device": "gpu"')
     ),
@@ -733,6 +737,13 @@ DAMAGE = {
     "encrypted": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 6, 1)),
     "version of zip": lambda saved, path: path.write_bytes(flipped(saved.read_bytes(), 4, 128)),
 }
+
+
+def unscaled(content):
+    """A description without one field of the architecture."""
+    description = json.loads(content)
+    del description["estimator"]["fitted"]["config_"]["config"]["scaling"]
+    return json.dumps(description).encode()
 
 
 def reshaped(content):

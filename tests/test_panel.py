@@ -8,6 +8,7 @@ import torch
 from _panels import pad, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tsmae.nn.embedding import n_windows
 from tsmae.panel import Panel, channel_statistics, median_own_deviation
 from tsmae.training.inference import apply
 
@@ -51,9 +52,14 @@ def test__getitem__short_series__cut_to_the_longest_of_them():
 @pytest.mark.parametrize("window_length", [1, 4, 7, 100])
 def test__n_windows__ragged__each_series_own(window_length):
     panel = Panel.from_array(pad(SERIES, 80))
-    assert panel.n_windows(window_length).tolist() == [_windows(n, window_length) for n in LENGTHS]
+    assert n_windows(torch.tensor(panel.values), window_length).tolist() == [
+        _windows(n, window_length) for n in LENGTHS
+    ]
     whole = Panel.from_array(np.zeros((2, 1, 9)))
-    assert whole.n_windows(window_length).tolist() == [_windows(9, window_length)] * 2
+    assert (
+        n_windows(torch.tensor(whole.values), window_length).tolist()
+        == [_windows(9, window_length)] * 2
+    )
 
 
 def _windows(n_points, window_length):
@@ -66,7 +72,7 @@ def test__n_windows__gap__window_without_observation_does_not_count():
     X = np.zeros((2, 2, 12))
     X[0, :, 4:8] = np.nan
     X[1, 0] = np.nan
-    assert Panel.from_array(X).n_windows(4).tolist() == [2, 3]
+    assert n_windows(torch.tensor(X), 4).tolist() == [2, 3]
 
 
 def test__channel_statistics__offset_and_tiny__exact():

@@ -16,7 +16,7 @@ TELLING_APART = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
 _VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _EPOCHS, _MOST_EPOCHS, _MOST_STEPS = 15, 60, 10_000
 _LR_PER_SERIES = 2e-6
-_STEPS_AN_EPOCH = 16
+_STEPS_AN_EPOCH, _LARGEST_BATCH = 16, 128
 _TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
 _FEW_LABELS, _MANY_LABELS = 400, 1000
 _JITTER = 0.3
@@ -73,22 +73,34 @@ def learning_rate(n_series: int, course: Course) -> float:
     return min(course.lr, _LR_PER_SERIES * n_series)
 
 
-def batch_size(
-    panel: Panel, smallest: int, largest: int, steps_an_epoch: int = _STEPS_AN_EPOCH
-) -> int:
+def batch_size(panel: Panel, course: Course) -> int:
+    """Of pre-training."""
+    return _batch_size(panel, course.steps_an_epoch, 32, _LARGEST_BATCH)
+
+
+def fine_tuning_batch_size(panel: Panel) -> int:
+    return _batch_size(panel, _STEPS_AN_EPOCH, 16, 64)
+
+
+def metrics_batch_size(panel: Panel) -> int:
+    """Where losses are only measured."""
+    return min(_LARGEST_BATCH, _fitting_in_memory(panel))
+
+
+def _batch_size(panel: Panel, steps_an_epoch: int, smallest: int, largest: int) -> int:
     """So many steps an epoch, as far as `smallest` and `largest` and memory allow."""
-    return min(max(len(panel) // steps_an_epoch, smallest), largest, largest_batch(panel))
+    return min(max(len(panel) // steps_an_epoch, smallest), largest, _fitting_in_memory(panel))
+
+
+def _fitting_in_memory(panel: Panel) -> int:
+    """Series that are trained on at once, at most: long ones take much."""
+    return max(2, _TRAINING_POINTS // panel.n_points)
 
 
 def n_epochs(n_steps: int, course: Course) -> int:
     """Epochs of so many steps each."""
     wanted = max(_EPOCHS, min(round(course.steps / n_steps), _MOST_EPOCHS))
     return min(wanted, max(1, round(_MOST_STEPS / n_steps)))
-
-
-def largest_batch(panel: Panel) -> int:
-    """Series that are trained on at once, at most: long ones take much memory."""
-    return max(2, _TRAINING_POINTS // panel.n_points)
 
 
 def fine_tuned(n_labelled: int) -> str:

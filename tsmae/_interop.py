@@ -152,6 +152,18 @@ class Bridge:
                 f"fitted on {list(fitted)}; same names in the same order are needed."
             )
 
+    def _remember_classes(self, classes: np.ndarray) -> None:
+        """Set the fitted attributes that describe the classes, sktime's own too."""
+        self.classes_, self.n_classes_ = classes, len(classes)
+        self._class_dictionary = {label: i for i, label in enumerate(classes)}
+
+    def _restore_private_state(self) -> None:
+        """Set what sktime's `fit` of a single output keeps under private names."""
+        self._is_fitted, self._is_vectorized = True, False
+        if hasattr(self, "classes_"):
+            self._remember_classes(self.classes_)
+            self._y_metadata, self._y_inner_mtype = {"is_univariate": True}, "numpy1D"
+
     def _remember_input(self, read: NamedPanel) -> None:
         """Set the fitted attributes that describe the input."""
         self.n_channels_in_ = read.values.shape[1]

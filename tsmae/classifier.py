@@ -40,7 +40,6 @@ _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
 _PROBED_ON = 20_000  # labelled series; likewise
 _MAX_ITERATIONS = 1000  # of self-training's logistic regression
-_SMALLEST_BATCH, _LARGEST_BATCH = 16, 64
 _NESTED = "transformer__"
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
@@ -134,7 +133,7 @@ class TimeMAEClassifier(
     classes_ : array of labels, sorted
     n_classes_ : int
     transformer_ : TimeMAETransformer
-        Pre-trained here, or the one given frozen.
+        Pre-trained here, the one given frozen, or with "random" one that was not trained.
     fine_tune_ : {"all", "head", "random"}
         What was trained.
     n_self_trained_ : int
@@ -142,7 +141,8 @@ class TimeMAEClassifier(
     history_ : list of dict
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
-    n_epochs_, n_channels_in_, series_length_, embedding_dim_, device_
+    n_epochs_, n_channels_in_, n_features_in_, channel_names_in_, series_length_, \
+            embedding_dim_, device_
         As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
         classes and input are set; where it held several outputs, those of input.
     model_ : tsmae.nn.SeriesClassifier
@@ -179,6 +179,7 @@ class TimeMAEClassifier(
         "capability:random_state": True,
         "property:randomness": "derandomized",
     }
+    _parts = (TimeMAETransformer,)
     _parameter_constraints = {
         "transformer": [HasMethods(["fit", "transform"]), None],
         "fine_tune": [StrOptions({"auto", "all", "head", "random"})],
@@ -557,15 +558,18 @@ class TimeMAEClassifier(
 
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
-        for module in (getattr(self, name) for name in self._module_names):
-            module.to(self.device_)
-            self._standardize(module, panel, seed)
-            self._fit_head(module, train_panel.part(probed), targets[probed], weights)
+        for name in self._module_names:
+            network = getattr(self, name).to(self.device_)
+            if name == "probe_" or self.fine_tune_ == "head":
+                self._standardize_probe(network.encoder, panel, seed)
+            else:
+                self._standardize_trained(network.encoder, panel, seed)
+            self._fit_head(network, train_panel.part(probed), targets[probed], weights)
         self.history_ = []
         if self.fine_tune_ != "head" and self.max_epochs:
             batch_size, jitter = self.batch_size, self.jitter
             if batch_size == "auto":
-                batch_size = _auto.batch_size(train_panel, _SMALLEST_BATCH, _LARGEST_BATCH)
+                batch_size = _auto.fine_tuning_batch_size(train_panel)
             if jitter == "auto":
                 jitter = _auto.jitter(labeled.sum(), panel.n_channels)
             self.history_ = fine_tune(
@@ -593,9 +597,7 @@ class TimeMAEClassifier(
                 "they hand them on (of voting, stacking) change the mark, too.",
                 stacklevel=2,
             )
-        self.classes_ = np.unique(y[labeled])
-        self.n_classes_ = len(self.classes_)
-        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
+        self._remember_classes(np.unique(y[labeled]))
         if self.n_classes_ == 1 and not labeled.all():  # sktime warns where y holds nothing else
             warnings.warn(
                 f"The only class in y beside unlabeled={self.unlabeled!r} is "
@@ -700,29 +702,30 @@ class TimeMAEClassifier(
         if self.average_probe:
             self.probe_ = probe
 
-    def _standardize(self, module: SeriesClassifier, panel: Panel, seed: int) -> None:
-        """Standardise what enters the head."""
-        trained = module is self.model_ and self.fine_tune_ != "head"
-        if trained or not self.transformer_.standardize:
-            generator = new_generator(seed)
-            if trained:  # the transformer has done so otherwise
-                calibrate(module.encoder, panel, self.device_, generator)
-            smallest = _SMALLEST_TRAINED_SCALE if trained else 0.0
-            standardize(module.encoder, panel, self.device_, generator, smallest)
-        else:  # but for the size
-            module.encoder.resize(1 / column_deviation(module.encoder.embedding_dim))
+    def _standardize_probe(self, encoder: SeriesEncoder, panel: Panel, seed: int) -> None:
+        """Unit deviation for what enters a probe's head; all but the size may be so already."""
+        if self.transformer_.standardize:
+            encoder.resize(1 / column_deviation(encoder.embedding_dim))
+        else:
+            standardize(encoder, panel, self.device_, new_generator(seed))
+
+    def _standardize_trained(self, encoder: SeriesEncoder, panel: Panel, seed: int) -> None:
+        """Unit deviation for what enters the head of a network to train, within bounds."""
+        generator = new_generator(seed)
+        calibrate(encoder, panel, self.device_, generator)
+        standardize(encoder, panel, self.device_, generator, _SMALLEST_TRAINED_SCALE)
 
     def _fit_head(
-        self, module: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray
+        self, network: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray
     ) -> None:
         """Set the head to a logistic regression on the frozen embeddings.
 
         This is all there is to a probe, and where fine-tuning starts: from a head that fits, it
         distorts the pre-trained encoder less (Kumar et al. 2022).
         """
-        embeddings = embed(module.encoder, panel, self.device_)
+        embeddings = embed(network.encoder, panel, self.device_)
         probe = fit_probe(embeddings, targets, class_weight=dict(enumerate(weights)))
-        module.set_head(probe.coef_, probe.intercept_)
+        network.set_head(probe.coef_, probe.intercept_)
 
     def _self_train(
         self,
@@ -742,8 +745,9 @@ class TimeMAEClassifier(
         marks = np.concatenate([targets[given], np.full(len(unlabeled), -1)])
         transformer = self.transformer_  # on a device of its own, if it was given
         embeddings = embed(transformer.series_encoder_, panel[positions], transformer.device_)
-        embeddings = StandardScaler(copy=False).fit_transform(embeddings)
-        embeddings *= column_deviation(embeddings.shape[1])
+        if not transformer.standardize:  # else they are so already
+            embeddings = StandardScaler(copy=False).fit_transform(embeddings)
+            embeddings *= column_deviation(embeddings.shape[1])
         classifier = SelfTrainingClassifier(
             LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=_MAX_ITERATIONS),
             threshold=self.self_training,
@@ -771,11 +775,6 @@ class TimeMAEClassifier(
                 f"in {self.n_classes_} classes cannot be held out: {error}"
             ) from None
         return [train, valid, targets, valid_targets]
-
-    def _restore_private_state(self) -> None:
-        super()._restore_private_state()
-        self._class_dictionary = {label: i for i, label in enumerate(self.classes_)}
-        self._y_metadata, self._y_inner_mtype = {"is_univariate": True}, "numpy1D"
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict]:

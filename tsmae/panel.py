@@ -54,21 +54,6 @@ class Panel:
         """Time points of the longest series."""
         return self.values.shape[2]
 
-    def n_windows(self, window_length: int) -> np.ndarray:
-        """Windows of each series that hold an observation, (n,) int64.
-
-        A single point behind other windows makes none, see
-        :func:`tsmae.nn.embedding.without_lone_tail`.
-        """
-        if self.complete:
-            n_windows = -(-self.lengths // window_length)
-        else:
-            some = (~np.isnan(self.values)).any(1)  # (n, T)
-            starts = np.arange(0, self.n_points, window_length)
-            n_windows = np.logical_or.reduceat(some, starts, axis=1).sum(1)
-        lone = (window_length > 1) & (self.lengths % window_length == 1) & (n_windows > 1)
-        return n_windows - lone
-
     def __getitem__(self, index: np.ndarray | slice) -> Panel:
         """The series at `index` (ints, bools or a slice), cut to the longest of them."""
         lengths = self.lengths[index]

@@ -64,6 +64,7 @@ class SavedAsTensors:
     """
 
     check_is_fitted: Any  # of the estimator
+    _parts: tuple[type[SavedAsTensors], ...] = ()  # estimators that may stand inside this one
 
     @property
     def _module_names(self) -> tuple[str, ...]:
@@ -71,10 +72,6 @@ class SavedAsTensors:
 
     def _build_modules(self) -> None:
         raise NotImplementedError
-
-    def _restore_private_state(self) -> None:
-        """Set what sktime keeps under private names after a fit."""
-        self._is_vectorized = False
 
     # ------------------------------------------------------------------ pickle
 
@@ -137,6 +134,10 @@ class SavedAsTensors:
 
         Raises
         ------
+        NotFittedError
+            Before `fit`.
+        FileNotFoundError, ValueError
+            If `path` is in a folder that does not exist, or has no file name.
         TypeError
             If a parameter holds code or an object that JSON cannot express (`callbacks`, a random
             generator): pickle such an estimator, or unset the parameter. If it was fitted with an
@@ -314,7 +315,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         if isinstance(value, SavedAsTensors):
             if id(value) in seen:
                 return {"same": seen[id(value)]}
-            _part(type(value).__name__)
+            _part(type(estimator), type(value).__name__)
             seen[id(value)] = f"{prefix}{where}."
             return {"estimator": _describe(value, seen[id(value)], weights)}
         raise TypeError(
@@ -352,7 +353,7 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
         "fitted": {name: encode(value, name) for name, value in fitted.items()},
         "is_fitted": estimator.is_fitted,
         "output": vars(estimator).get("_sklearn_output_config", {}),  # of set_output
-        "config": encode(vars(estimator).get("_config_dynamic", {}), "config"),  # of set_config
+        "config": encode(estimator.get_config(), "config"),  # of set_config
         "prefix": prefix,
         "trained": trained,
     }
@@ -382,7 +383,7 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
             case {"frozen": inner}:
                 return FrozenEstimator(decode(inner))
             case {"estimator": inner}:
-                restored[inner["prefix"]] = _restore(inner, weights, _part(inner["class"]))
+                restored[inner["prefix"]] = _restore(inner, weights, _part(cls, inner["class"]))
                 return restored[inner["prefix"]]
             case {"same": prefix}:
                 return restored[prefix]
@@ -391,12 +392,10 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     estimator = cls(**{k: decode(value) for k, value in description["params"].items()})
     for name, value in description["fitted"].items():
         setattr(estimator, name, decode(value))
-    estimator._is_fitted = description["is_fitted"]
-    if description.get("output"):
-        estimator._sklearn_output_config = description["output"]
-    if "config" in description:
-        estimator._config_dynamic = decode(description["config"])
-    if estimator.is_fitted:
+    if description["output"]:
+        estimator.set_output(**description["output"])
+    estimator.set_config(**decode(description["config"]))
+    if description["is_fitted"]:
         estimator._restore_private_state()
     if description["trained"]:
         estimator._build_modules()  # the weights drawn are replaced
@@ -417,14 +416,12 @@ def _restore(description: dict, weights: dict[str, torch.Tensor], cls: type) -> 
     return estimator
 
 
-def _part(name: str) -> type:
-    """The class of an estimator inside another one: `load` can name only its own."""
-    import tsmae  # the estimators import this module
-
-    classes = {c.__name__: c for c in (tsmae.TimeMAETransformer, tsmae.TimeMAEClassifier)}
+def _part(whole: type[SavedAsTensors], name: str) -> type[SavedAsTensors]:
+    """The class of this name that may stand inside an estimator of class `whole`."""
+    classes = {part.__name__: part for part in whole._parts}
     if name not in classes:
         raise TypeError(
-            f"Inside another estimator only {list(classes)} can be saved without executable "
+            f"Inside a {whole.__name__} only {list(classes)} can be saved without executable "
             f"code, not a {name}. Use pickle or joblib."
         )
     return classes[name]

@@ -5,8 +5,8 @@ details that their runs add to the paper's text: norms after residual branches w
 scale starts at 1e-8, Xavier-normal weights with biases of 0.1, dropout 0.1 in the decoupled
 encoder, no gradient through the codewords, the regression weighted by 5, one mask for the
 whole batch, no scaling, a random start, Adam without weight decay for fine-tuning. Of the
-classifier's own remain that the head starts from a logistic regression on the embeddings, and
-label smoothing of 0.1.
+library's own remain that embeddings are standardised, also before the classifier's head, that
+this head starts from a logistic regression on them, and label smoothing of 0.1.
 
 Examples
 --------

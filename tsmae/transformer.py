@@ -19,6 +19,7 @@ from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_settings
 from tsmae._reading import check_is_no_table, check_order, read_panel
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
+from tsmae.nn.embedding import n_windows
 from tsmae.panel import Panel, channel_statistics, vanishing_channels, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import column_deviation
@@ -28,8 +29,6 @@ from tsmae.training.device import resolve_device
 from tsmae.training.inference import apply, calibrate, embed, standardize
 from tsmae.training.loops import evaluate_pretext, pretrain
 from tsmae.training.randomness import draw_seed, isolated_global_rng, new_generator
-
-_SMALLEST_BATCH, _LARGEST_BATCH = 32, 128
 
 
 class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMixin, BaseEstimator):
@@ -92,10 +91,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         keep a coarse order in time, and whose mean is "mean"; that of the whole series where
         nothing was observed in one), "autocorrelation" (of each feature of the windows at lags
         of 1, 2 and 4 windows of all grids, which tells how it comes and goes),
-        "cross_correlation" (of each feature with the next one, a window before), "winners" (how
-        often each feature is the largest, and the smallest, of eight [3]_, all measured from
-        their means and in their deviations over the panel), or "none" (the flattened sequence
-        of the windows of all grids, for panels of one length).
+        "cross_correlation" (of each feature with the next one, a window of all grids before),
+        "winners" (how often each feature is the largest, and the smallest, of eight [3]_, all
+        measured from their means and in their deviations over the panel, of which 256 series
+        do), or "none" (the flattened sequence of the windows of all grids, for panels of one
+        length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
@@ -109,7 +109,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Random weights that learn to predict windows take as many as make 1440
         steps, at most 60: fewer steps leave them worse than they were for all labels. Where
-        epochs would make over 10 000 steps, from 85 000 series on, or fewer of so many points
+        epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
         that batches are small, it takes as many as come nearest to that, at least one; the
         largest panel measured takes a sixth of it. 0 leaves the encoder as it starts; with
         ``init="random"`` that is the random encoder (FineZero), the baseline that all
@@ -121,8 +121,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         memory. A last series alone joins the batch before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3; for synthetic
-        weights (see `init`), which larger ones spoil, 5e-4 on small panels and 2e-4 on larger
-        ones; but at most 2e-6 for each series, so that a few of them change the encoder little.
+        weights (see `init`), which larger ones spoil, 5e-4, or 2e-4 where windows are predicted;
+        but at most 2e-6 for each series, so that a few of them change the encoder little.
     weight_decay : float, default=0.05
         Of AdamW.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
@@ -219,7 +219,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
         is the same for all series is 0, as those of lags longer than all series are, and missing
-        in that length: 3 % of the default ones for series of 37 to 68 points, a tenth for 8 to 34,
+        in that length: 3 % of the default ones for series of 37 to 68 points, a tenth for 9 to 34,
         two fifths for 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
@@ -612,7 +612,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             )
 
     def _check_predictable(self, panel: Panel, window_length: int, which: str = "X") -> None:
-        if panel.n_windows(window_length).max() < 2:
+        counts = apply(lambda batch: n_windows(batch.x, window_length), panel, torch.device("cpu"))
+        if counts.max() < 2:
             raise ValueError(
                 f"At least one series in {which} must have observations in two windows: one to "
                 "predict, and one to predict it from; a single last point behind whole windows is "
@@ -659,32 +660,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             return []
         held_out = None
         if self.validation_fraction is not None:
-            order = torch.randperm(len(panel), generator=new_generator(seed)).numpy()
-            n_held_out = round(self.validation_fraction * len(panel))
-            if not 0 < n_held_out < len(panel):
-                raise ValueError(
-                    f"validation_fraction={self.validation_fraction} of {len(panel)} series "
-                    "leaves none to hold out, or none to train on."
-                )
-            held_out, panel = panel[order[:n_held_out]], panel[order[n_held_out:]]
-            if self.config_.predicts:
-                where = f"of X under validation_fraction={self.validation_fraction}"
-                length = self.config_.window_length
-                self._check_predictable(panel, length, f"the training part {where}")
-                self._check_predictable(held_out, length, f"the held-out part {where}")
-            elif min(len(panel), len(held_out)) < 2:
-                raise ValueError(
-                    f"validation_fraction={self.validation_fraction} leaves {len(panel)} series to "
-                    f"train on and {len(held_out)} to hold out. Telling series apart, the only "
-                    "objective here, needs two of each."
-                )
+            panel, held_out = self._hold_out(panel, self.validation_fraction, seed)
         settings = training_settings(self)
         batch_size, n_epochs = self.batch_size, self.max_epochs
         course = _auto.course(self.init_, self.config_.predicts)
         if batch_size == "auto":
-            batch_size = _auto.batch_size(
-                panel, _SMALLEST_BATCH, _LARGEST_BATCH, course.steps_an_epoch
-            )
+            batch_size = _auto.batch_size(panel, course)
         if n_epochs == "auto":
             n_epochs = _auto.n_epochs(len(batch_starts(len(panel), int(batch_size))), course)
         if self.lr == "auto":
@@ -702,6 +683,29 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             resolutions=self.series_encoder_.resolutions,
             **settings,
         )
+
+    def _hold_out(self, panel: Panel, fraction: float, seed: int) -> tuple[Panel, Panel]:
+        """What is trained on, and what is held out."""
+        order = torch.randperm(len(panel), generator=new_generator(seed)).numpy()
+        n_held_out = round(fraction * len(panel))
+        if not 0 < n_held_out < len(panel):
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(panel)} series leaves none to hold out, "
+                "or none to train on."
+            )
+        held_out, trained_on = panel[order[:n_held_out]], panel[order[n_held_out:]]
+        if self.config_.predicts:
+            where = f"of X under validation_fraction={fraction}"
+            length = self.config_.window_length
+            self._check_predictable(trained_on, length, f"the training part {where}")
+            self._check_predictable(held_out, length, f"the held-out part {where}")
+        elif min(len(trained_on), len(held_out)) < 2:
+            raise ValueError(
+                f"validation_fraction={fraction} leaves {len(trained_on)} series to train on and "
+                f"{len(held_out)} to hold out. Telling series apart, the only objective here, "
+                "needs two of each."
+            )
+        return trained_on, held_out
 
     # ------------------------------------------------------------------ looking inside
 
@@ -760,7 +764,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 "X must hold at least two series to tell apart, the only objective here. Got one."
             )
         finest = min(self.series_encoder_.resolutions)
-        return evaluate_pretext(self.model_, panel, self.device_, finest)
+        batch_size = _auto.metrics_batch_size(panel)
+        return evaluate_pretext(self.model_, panel, self.device_, batch_size, finest)
 
     def _panel(self, X) -> Panel:
         self.check_is_fitted()

@@ -134,13 +134,6 @@ def test__key__init__counts_where_panels_may_start_from_synthetic_series():
         assert key(untrained) == key(untrained._replace(settings=settings(init="random")))
 
 
-def test__key__epochs_by_default__as_the_number_they_come_to():
-    cell = Cell("HAR", "FineLast", 0, settings())
-    for epochs, same in (("auto", True), (15, True), (14, False)):
-        other = cell._replace(settings=settings(max_epochs=epochs))
-        assert (key(cell) == key(other)) is same
-
-
 def test__untrained__random_encoder(monkeypatch):
     fitted, fit = [], protocols.TimeMAETransformer.fit
 

@@ -7,9 +7,10 @@ of the input's device cannot meet the others. So it is known of any device, with
 import numpy as np
 import pytest
 import torch
+from _panels import architecture
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE, TimeMAEConfig
+from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
 from tsmae.nn.pooling import STATISTICS
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.randomness import new_generator
@@ -26,7 +27,7 @@ SETTINGS = {
 
 def build(**settings) -> TimeMAE:
     small = {"d_model": 16, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1}
-    config = TimeMAEConfig(
+    config = architecture(
         **{"n_channels": 3, "n_positions": 10, "window_length": 4, "n_codewords": 12}
         | small
         | settings

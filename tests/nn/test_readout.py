@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from _panels import architecture
 
-from tsmae.nn import Backbone, SeriesEncoder, TimeMAEConfig
-from tsmae.nn.series import average_down, jitter, slope
+from tsmae.nn import Backbone, SeriesEncoder
+from tsmae.nn.series import Scaling, average_down, jitter, slope
 from tsmae.training.randomness import new_generator
 
 
@@ -31,7 +32,9 @@ def test__calibrate__constant_feature__has_unit_scale():
 
 
 def _encoder(statistics, resolutions=(1,), shifts=1, slopes=()):
-    config = TimeMAEConfig(2, 4, window_length=4, d_model=8, n_heads=2, n_layers=1, dropout=0.0)
+    config = architecture(
+        n_channels=2, n_positions=4, window_length=4, d_model=8, n_heads=2, n_layers=1, dropout=0.0
+    )
     backbone = Backbone(config, new_generator(0))
     return SeriesEncoder(backbone, statistics, "last", resolutions, shifts, slopes).eval()
 
@@ -185,7 +188,9 @@ def test__shifts__series_without_a_window_left__has_something_to_attend_to(monke
 
 @pytest.mark.parametrize(("smallest", "last"), [(0.0, 1e-3), (0.1, 0.1)])
 def test__standardize__mean_zero_deviation_one_and_bounded_scale(smallest, last):
-    config = TimeMAEConfig(2, 4, window_length=4, d_model=8, n_heads=2, n_layers=1)
+    config = architecture(
+        n_channels=2, n_positions=4, window_length=4, d_model=8, n_heads=2, n_layers=1
+    )
     encoder = SeriesEncoder(Backbone(config, new_generator(0)), ("mean",), "last")
     rng = np.random.default_rng(0)
     embeddings = rng.normal(3.0, 1.0, (5000, 8))
@@ -197,6 +202,20 @@ def test__standardize__mean_zero_deviation_one_and_bounded_scale(smallest, last)
     np.testing.assert_allclose(standard[:, :6].std(0), 1, atol=1e-5)
     assert np.abs(standard[:, 6]).max() < 1e-5
     assert encoder.scale[7].item() == pytest.approx(last, rel=0.05)
+
+
+def test__jittered__channels_that_count_as_nothing_stay_nothing():
+    scaling = Scaling(3, "channel")
+    scaling.set_statistics(np.array([1.0, 2.0, 3.0]), np.array([2.0, np.inf, 1.0]))
+    x = torch.randn(5, 3, 8)
+    x[0, 1, 3] = torch.nan
+    found = scaling.jittered(x, 0.3, new_generator(0))
+    expected = jitter(scaling(x), 0.3, new_generator(0))
+    torch.testing.assert_close(found[:, [0, 2]], expected[:, [0, 2]])
+    assert (expected[:, 1].nan_to_num() != 0).any()
+    torch.testing.assert_close(found[:, 1], scaling(x)[:, 1], equal_nan=True)
+    assert found[:, 1].nan_to_num().abs().max() == 0
+    torch.testing.assert_close(scaling.jittered(x, 0.0, None), scaling(x), equal_nan=True)
 
 
 def test__jitter__log_normal_factor_and_normal_offset_of_each_channel():

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from _panels import architecture
 
-from tsmae.nn import TimeMAE, TimeMAEConfig, blocks
+from tsmae.nn import TimeMAE, blocks
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.series import average_down, jitter
 from tsmae.nn.tokenizer import LearnedTokenizer
@@ -23,7 +24,7 @@ DEFAULTS = {
 
 def build(**settings) -> TimeMAE:
     small = {"d_model": 16, "n_heads": 2, "n_layers": 2, "n_decoupled_layers": 2}
-    config = TimeMAEConfig(
+    config = architecture(
         **{"n_channels": 3, "n_positions": 10, "window_length": 4, "n_codewords": 12}
         | small
         | settings
@@ -458,7 +459,9 @@ def test__losses__ndcg__of_the_first_ten(n_ahead, gain):
 
 
 def test__block__timemae_at_start__bare_norms():
-    block = TimeMAE(TimeMAEConfig(3, 10), new_generator(0)).backbone.encoder.blocks[0]
+    block = TimeMAE(
+        architecture(n_channels=3, n_positions=10), new_generator(0)
+    ).backbone.encoder.blocks[0]
     x = torch.randn(2, 5, 64)
     expected = torch.nn.functional.layer_norm(x, (64,))
     torch.testing.assert_close(block(x), expected, atol=1e-4, rtol=1e-4)

@@ -11,6 +11,7 @@ from tsmae.nn.embedding import (
     FeatureEncoder,
     Positions,
     Windows,
+    cut_lone_tail,
     pad_to_windows,
     slice_windows,
     without_lone_tail,
@@ -76,9 +77,7 @@ class Backbone(nn.Module):
         """
         length = self.window_length
         if complete:
-            x, offset = x[..., offset:], 0
-        if complete and x.shape[-1] > length > 1 and x.shape[-1] % length == 1:
-            x = x[..., :-1]  # see without_lone_tail
+            x, offset = cut_lone_tail(x[..., offset:], length), 0
         padded = pad_to_windows(x, length, offset)
         if complete and padded.shape == x.shape:
             return Windows(slice_windows(padded, length).contiguous(), None, None)

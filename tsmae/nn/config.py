@@ -6,45 +6,45 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimeMAEConfig:
     """Everything needed to build a :class:`~tsmae.nn.TimeMAE`.
 
     The fields carry the names and the meaning of the parameters of
-    :class:`tsmae.TimeMAETransformer`, which sets each; ``n_channels`` and ``n_positions`` come
-    from the panel seen in ``fit``. The defaults, near the paper's, are for modules built alone.
+    :class:`tsmae.TimeMAETransformer`, which sets each and has the defaults; ``n_channels``
+    and ``n_positions`` come from the panel seen in ``fit``.
     """
 
     n_channels: int
     n_positions: int
-    window_length: int = 8
-    d_model: int = 64
-    n_heads: int = 4
-    n_layers: int = 8
-    n_decoupled_layers: int = 4
-    dropout: float = 0.2
-    decoupled_dropout: float | None = None
-    block: str = "timemae"
-    stem: str = "linear"
-    window_statistics: bool = False
-    scaling: str | None = "channel"
-    mask_ratio: float = 0.6
-    mask_per: str = "series"
-    decoupled: bool = True
-    tokenizer: str = "learned"
-    n_codebooks: int = 1
-    n_codewords: int = 192
-    temperature: float = 1.0
-    codeword_gradient: bool = True
-    label_smoothing: float = 0.2
-    mcc_weight: float = 1.0
-    mrr_weight: float = 5.0
-    mrr_target: str = "raw"
-    momentum: float = 0.99
-    reconstruction_weight: float = 0.0
-    spectral_weight: float = 0.0
-    contrast_weight: float = 0.0
-    contrast_temperature: float = 0.2
+    window_length: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    n_decoupled_layers: int
+    dropout: float
+    decoupled_dropout: float | None
+    block: str
+    stem: str
+    window_statistics: bool
+    scaling: str | None
+    mask_ratio: float
+    mask_per: str
+    decoupled: bool
+    tokenizer: str
+    n_codebooks: int
+    n_codewords: int
+    temperature: float
+    codeword_gradient: bool
+    label_smoothing: float
+    mcc_weight: float
+    mrr_weight: float
+    mrr_target: str
+    momentum: float
+    reconstruction_weight: float
+    spectral_weight: float
+    contrast_weight: float
+    contrast_temperature: float
 
     @property
     def predicts(self) -> bool:

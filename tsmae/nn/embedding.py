@@ -61,6 +61,19 @@ def without_lone_tail(observed: torch.Tensor) -> torch.Tensor:
     return valid & ~(lone & (valid.sum(1, keepdim=True) > 1))
 
 
+def cut_lone_tail(x: torch.Tensor, window_length: int) -> torch.Tensor:
+    """Series (B, C, T) that miss nothing without the last point that would not count."""
+    n_points = x.shape[-1]
+    lone = n_points > window_length > 1 and n_points % window_length == 1
+    return x[..., :-1] if lone else x
+
+
+def n_windows(x: torch.Tensor, window_length: int) -> torch.Tensor:
+    """Windows of each series (B, C, T) that count, (B,) int64; NaN where not observed."""
+    observed = ~pad_to_windows(x, window_length).isnan()
+    return without_lone_tail(slice_windows(observed, window_length)).sum(1)
+
+
 class FeatureEncoder(nn.Module):
     """One shared map from a sub-series (C, δ) to R^d.
 

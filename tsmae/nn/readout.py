@@ -11,7 +11,7 @@ from torch import nn
 from tsmae.nn.backbone import Backbone
 from tsmae.nn.layers import linear
 from tsmae.nn.pooling import n_vectors, pool
-from tsmae.nn.series import average_down, jitter, slope
+from tsmae.nn.series import average_down, slope
 
 LAYERS = ("last", "all", "ends")
 _CONSTANT = 1e-4  # relative deviation below which a feature is constant but for rounding
@@ -126,10 +126,7 @@ class SeriesEncoder(nn.Module):
         generator: torch.Generator | None = None,
         jitter_deviation: float = 0.0,
     ) -> torch.Tensor:
-        x = self.backbone.scaling(x)
-        if jitter_deviation:
-            assert generator is not None, "jitter draws from a generator"
-            x = jitter(x, jitter_deviation, generator)
+        x = self.backbone.scaling.jittered(x, jitter_deviation, generator)
         pooled = []
         for i, reading in enumerate(self._readings(x, complete)):
             layers, valid = self._encode(reading, complete, generator)

@@ -39,6 +39,16 @@ class Scaling(nn.Module):
         """Whether a channel was constant in the panel, or never observed: (C, 1) bool."""
         return self.scale.isinf()
 
+    def jittered(
+        self, x: torch.Tensor, deviation: float, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Scaled, and with a deviation :func:`jitter` of the channels that are not constant."""
+        x = self(x)
+        if not deviation:
+            return x
+        assert generator is not None, "jitter draws from a generator"
+        return jitter(x, deviation, generator).where(~self.dead, x)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, C, T); NaN stays NaN."""
         if self.mode != "channel":

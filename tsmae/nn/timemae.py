@@ -24,7 +24,7 @@ from tsmae.nn.embedding import Windows
 from tsmae.nn.layers import initialize, linear
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.pooling import pool
-from tsmae.nn.series import average_down, jitter
+from tsmae.nn.series import average_down
 from tsmae.nn.tokenizer import LearnedTokenizer, RandomProjectionTokenizer
 
 _MASK_STD = 0.02
@@ -170,9 +170,7 @@ class TimeMAE(nn.Module):
         """`pretext` with the masked objectives, and gradients, in it."""
         config = self.config
         noise = generator if self.training else None
-        x = self.backbone.scaling(x)
-        if jitter_deviation:
-            x = jitter(x, jitter_deviation, generator)
+        x = self.backbone.scaling.jittered(x, jitter_deviation, generator)
         windows = self.backbone.windows(x, complete)
         n_series, n_windows = windows.values.shape[:2]
         p = self.backbone.positions(n_windows, windows.valid)  # (1 or B, N, d)

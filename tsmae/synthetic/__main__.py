@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
+from tsmae import presets
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.synthetic.series import draw_pairs
 from tsmae.synthetic.weights import ARCHITECTURE, FILE, store
@@ -22,21 +23,24 @@ from tsmae.training.randomness import new_generator
 
 _LENGTHS = (64, 96, 128, 128, 192, 256, 384)  # time points, one of them for each batch
 _RESOLUTIONS = (1, 2, 4)
+_OBJECTIVE = {
+    "tokenizer": "random_projection",  # unused, as all that predicts windows
+    "dropout": 0.0,
+    "mcc_weight": 0.0,
+    "mrr_weight": 0.0,
+    "contrast_weight": 1.0,
+    "contrast_temperature": 0.2,
+}
 _BATCH, _BATCH_POINTS = 128, 128 * 128  # kinds, and time points, at most
 _LR, _WEIGHT_DECAY, _LARGEST_GRADIENT = 2e-3, 0.05, 5.0
 
 
 def train(n_steps: int, seed: int, report=print, batch_points: int = _BATCH_POINTS) -> TimeMAE:
     """A model that has seen `n_steps` batches of synthetic series."""
+    fields = {**presets.PAPER, **ARCHITECTURE, **_OBJECTIVE}
     config = TimeMAEConfig(
-        **ARCHITECTURE,
+        **{name: fields[name] for name in TimeMAEConfig.__dataclass_fields__ if name in fields},
         n_positions=max(_LENGTHS) // ARCHITECTURE["window_length"],
-        scaling=None,
-        dropout=0.0,
-        tokenizer="random_projection",
-        mcc_weight=0.0,
-        mrr_weight=0.0,
-        contrast_weight=1.0,
     )
     rng, generator = np.random.default_rng(seed), new_generator(seed)
     model = TimeMAE(config, generator).train()

@@ -1,4 +1,4 @@
-"""Which device a fit runs on, and how many threads."""
+"""Which device a fit runs on, with how many threads and what memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from threading import Lock
 
 import torch
 
+_LARGEST_OF_HEAP = 2**25 - 2**16  # bytes; glibc takes larger blocks from the system each time
 SETTING_THREADS = Lock()  # while it is held, new threads may find torch limited to one
 
 
@@ -15,6 +16,15 @@ def n_torch_threads() -> int:
     """Threads that torch uses in this one, which keeps the number that it finds first."""
     with SETTING_THREADS:
         return torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB a thread of what a batch frees, which the next faults in again.
+
+    Its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) rise to the largest block that
+    was freed and twice that; this one is never written to. Elsewhere nothing happens.
+    """
+    torch.UntypedStorage(_LARGEST_OF_HEAP, device="cpu")
 
 
 def available_devices() -> list[str]:

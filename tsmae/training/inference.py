@@ -13,7 +13,12 @@ import torch
 from tsmae.nn import SeriesEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import Batch
-from tsmae.training.device import SETTING_THREADS, n_torch_threads, no_autocast
+from tsmae.training.device import (
+    SETTING_THREADS,
+    keep_freed_memory,
+    n_torch_threads,
+    no_autocast,
+)
 
 _EMBEDDING_BATCH = 256  # series, at most
 _CACHED_POINTS = 16384  # time points of a batch whose activations stay in a core's cache
@@ -22,7 +27,6 @@ _DEVICE_CHANNELS = 32  # from twice as many on, channels decide how much memory 
 _STANDARDIZE_ON = 10_000  # series; more change the statistics little and cost a pass each
 _CALIBRATE_ON = 256  # series, of many windows each
 _WORKER = "tsmae-embedding"  # name of the threads
-_LARGEST_OF_HEAP = 2**25 - 2**16  # bytes; glibc takes larger blocks from the system each time
 
 
 def apply(
@@ -92,15 +96,6 @@ def not_finite_because(values: np.ndarray) -> str:
         f"Its values, up to {np.nanmax(np.abs(values)):.3g} in magnitude, are too far from those "
         "in fit, or training diverged, which a smaller `lr` prevents."
     )
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep up to 64 MB a thread of what a batch frees, which the next faults in again.
-
-    Its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) rise to the largest block that
-    was freed and twice that; this one is never written to. Elsewhere nothing happens.
-    """
-    torch.UntypedStorage(_LARGEST_OF_HEAP, device="cpu")
 
 
 @contextlib.contextmanager

@@ -11,17 +11,16 @@ from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from torch import nn
 
-from tsmae._auto import largest_batch
 from tsmae.nn import SeriesClassifier, TimeMAE
 from tsmae.nn.blocks import ForeignEncoder
 from tsmae.panel import Panel
 from tsmae.training.batches import PanelDataset, batch_starts
 from tsmae.training.callbacks import ProgressBar
-from tsmae.training.inference import keep_freed_memory, not_finite_because
+from tsmae.training.device import keep_freed_memory
+from tsmae.training.inference import not_finite_because
 from tsmae.training.nets import FineTuningNet, PanelNet, PretrainingNet, schedule
 from tsmae.training.randomness import isolated_global_rng, new_generator
 
-_METRICS_BATCH = 128  # series
 # what skorch's callbacks keep of a fit, on objects that are parameters: the optimiser, the weights
 _LEFT_BEHIND = ("lr_scheduler_", "best_model_weights_")
 
@@ -99,16 +98,16 @@ def _train(
     (None: never), and the weights of the best epoch are restored.
     """
     n_batches = len(batch_starts(len(dataset), batch_size))
-    steps = [*schedule(lr_schedule, lr, n_epochs * n_batches), *callbacks]
+    callbacks = [*schedule(lr_schedule, lr, n_epochs * n_batches), *callbacks]
     if held_out is not None:
         never = n_epochs + 1
         best = EarlyStopping(patience=never, threshold=0, load_best=True, sink=_silent)
-        steps.insert(0, ("tsmae_best", best))  # a callback that stops the fit comes after it
+        callbacks.insert(0, ("tsmae_best", best))  # a callback that stops the fit comes after it
         if patience is not None:
             stop = EarlyStopping(patience=patience, threshold=0, sink=_silent)
-            steps.append(("tsmae_early_stopping", stop))
+            callbacks.append(("tsmae_early_stopping", stop))
     if verbose:
-        steps.append(("tsmae_progress", ProgressBar(description)))
+        callbacks.append(("tsmae_progress", ProgressBar(description)))
     net = net_class(
         model,
         generator=new_generator(seed, device),
@@ -121,7 +120,7 @@ def _train(
         optimizer__weight_decay=weight_decay,
         optimizer__fused=device.type != "mps",
         train_split=None if held_out is None else predefined_split(held_out),
-        callbacks=steps,
+        callbacks=callbacks,
         device=str(device),
         **net_settings,
     )
@@ -145,10 +144,9 @@ def _train(
 
 @torch.inference_mode()
 def evaluate_pretext(
-    model: TimeMAE, panel: Panel, device: torch.device, resolution: int
+    model: TimeMAE, panel: Panel, device: torch.device, batch_size: int, resolution: int
 ) -> dict[str, float]:
     """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
-    batch_size = min(_METRICS_BATCH, largest_batch(panel))
     net = PretrainingNet(
         model,
         device=str(device),

@@ -165,7 +165,7 @@ class PretrainingNet(PanelNet):
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         # held-out losses are compared between epochs: always on the same masks and resolutions
-        self.masks_ = self.generator if training else new_generator(0, self.device)
+        self.noise_ = self.generator if training else new_generator(0, self.device)
         first = len(self.history) - 1 if training else 0  # epochs of few batches reach all in turn
         self.turns_ = islice(cycle(self.resolutions), first, None)
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -173,12 +173,12 @@ class PretrainingNet(PanelNet):
     def step(self, batch):
         x, views, resolution = batch.x, None, 1
         if self.module_.config.contrast_weight:
-            views = (crop_and_stretch(x, self.masks_), crop_and_stretch(x, self.masks_))
+            views = (crop_and_stretch(x, self.noise_), crop_and_stretch(x, self.noise_))
             resolution = next(self.turns_)
         if self.augment and self.module_.training:
-            x = crop_and_stretch(x, self.masks_)
+            x = crop_and_stretch(x, self.noise_)
         jitter = self.jitter if self.module_.training else 0.0
-        pretext = self.module_(x, self.masks_, batch.complete, views, resolution, jitter)
+        pretext = self.module_(x, self.noise_, batch.complete, views, resolution, jitter)
         of_windows = {name: getattr(pretext, name) for name in _OF_WINDOWS}
         return {
             "loss": pretext.loss,

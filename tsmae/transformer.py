@@ -111,7 +111,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         steps, at most 60: fewer steps leave them worse than they were for all labels. Where
         epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
         that batches are small, it takes as many as come nearest to that, at least one; the
-        largest panel measured takes a sixth of it. 0 leaves the encoder as it starts; with
+        largest panel measured takes a seventh of it. 0 leaves the encoder as it starts; with
         ``init="random"`` that is the random encoder (FineZero), the baseline that all
         pre-training has to beat.
     batch_size : int or "auto", default="auto"

@@ -458,7 +458,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         X : panel
             As in `fit`, with the same channels. Other lengths than in `fit` are taken: on
             series like HAR's, any stretch of which shows the class, a linear probe keeps its
-            accuracy up to four times the length, loses one to four points at half of it, and more
+            accuracy up to four times the length, loses one to three points at half of it, and more
             below. Where the shape of the whole series counts, a quarter cut off already costs much.
         y : ignored
 

@@ -43,6 +43,7 @@ _AS_NUMPY = {  # what is not in it, torch pickles
     )},
     torch.bfloat16: torch.int16,
 }  # fmt: skip
+_OF_A_DEVICE = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 _STORED = "_modules_and_tensors"  # in the state that is pickled
 
 
@@ -216,7 +217,7 @@ def _damage_as_value_error(path: Path, cls: type) -> Iterator[None]:
     """One error for whatever a damaged file raises in the libraries that read it."""
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, *_OF_A_DEVICE):
         raise
     except (
         AttributeError, BadZipFile, EOFError, KeyError, OSError, RuntimeError, SafetensorError,

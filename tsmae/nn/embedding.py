@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
-from tsmae.nn.layers import convolution, linear
+from tsmae.nn.layers import convolution, convolve, linear
 
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
@@ -139,10 +139,11 @@ class FeatureEncoder(nn.Module):
 
     def _convolve(self, x: torch.Tensor, missing: torch.Tensor | None) -> torch.Tensor:
         n_series = x.shape[0]
-        h = self.conv_1(x.flatten(0, 1))  # (B N, width, δ)
+        h = convolve(self.conv_1, x.flatten(0, 1))  # (B N, width, δ)
         if missing is not None:
-            h = h + self.missing(missing.flatten(0, 1))
-        h = F.gelu(self.conv_2(F.gelu(h)))
+            assert isinstance(self.missing, nn.Conv1d)
+            h = h + convolve(self.missing, missing.flatten(0, 1))
+        h = F.gelu(convolve(self.conv_2, F.gelu(h)))
         return self.project(h.flatten(1)).unflatten(0, (n_series, -1))
 
 

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 _BIAS_AT_INIT = 0.1  # as the released TimeMAE
 
@@ -21,6 +22,23 @@ def convolution(n_inputs: int, n_outputs: int, kernel: int, bias: bool = True) -
     return nn.utils.skip_init(
         nn.Conv1d, n_inputs, n_outputs, kernel, padding=padding, bias=bias, dtype=torch.float32
     )
+
+
+def convolve(layer: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    """(B, C, T) through a :func:`convolution`, on CUDA as a matrix product.
+
+    cuDNN would round float32 to TF32, which torch lets it unlike matrix products, and its gradients
+    may differ from run to run.
+    """
+    return as_product(layer, x) if x.device.type == "cuda" else layer(x)
+
+
+def as_product(layer: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    """What `layer` returns, from one product of its weights and patches of (B, C, T)."""
+    (kernel,), padding = layer.kernel_size, layer.kernel_size[0] // 2
+    patches = F.pad(x, (padding, padding)).unfold(-1, kernel, 1)  # (B, C, T, kernel)
+    patches = patches.transpose(1, 2).flatten(2)
+    return F.linear(patches, layer.weight.flatten(1), layer.bias).transpose(1, 2)
 
 
 def norm(width: int) -> nn.LayerNorm:

@@ -36,7 +36,9 @@ def draw_mask(
     n_masked: int | torch.Tensor
     if count is None:
         counts = [n_masked_of(n, mask_ratio) for n in range(1, n_positions + 1)]
-        n_masked = torch.tensor([0, *counts], device=valid.device)[valid.sum(1), None]
+        # made on the device, it would be waited for
+        table = torch.tensor([0, *counts], device="cpu").to(valid.device, non_blocking=True)
+        n_masked = table[valid.sum(1), None]
     else:
         n_masked = count
     rows = n_series if per == "series" else 1

@@ -45,7 +45,8 @@ class Batch(NamedTuple):
         if device.type == "cpu":
             return self
         pinned = device.type == "cuda"
-        x = self.x.pin_memory() if pinned else self.x
+        # a view would be copied once more on the way, to memory that is not pinned
+        x = self.x.contiguous().pin_memory() if pinned else self.x
         y = self.y if self.y is None else self.y.to(device, non_blocking=pinned)
         return Batch(x.to(device, non_blocking=pinned), y, self.complete)
 

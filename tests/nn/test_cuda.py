@@ -1,6 +1,5 @@
 """What can be known of CUDA without a GPU."""
 
-
 import numpy as np
 import pytest
 import torch

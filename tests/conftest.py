@@ -1,5 +1,7 @@
 """Shared panels and settings of the tests."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,12 @@ import torch
 from tsmae import TimeMAETransformer
 
 torch.set_num_threads(1)  # small tensors: threads only wait for each other
+
+
+def pytest_configure(config):
+    """Hide GPUs but from `pytest -m gpu`: other tests look at weights, and take "auto"."""
+    if "gpu" not in config.getoption("markexpr"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

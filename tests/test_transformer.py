@@ -692,6 +692,8 @@ def test__cuda__fit_embeds_and_pickles_as_on_the_cpu(panel, small, tmp_path):
     embedding = transformer.transform(X).to_numpy()
     copy = pickle.loads(pickle.dumps(transformer))
     np.testing.assert_array_equal(copy.transform(X), embedding)
+    copy._to_device(torch.device("cpu"))
+    np.testing.assert_allclose(copy.transform(X), embedding, atol=1e-4)
     transformer.save(tmp_path / "model")
     loaded = TimeMAETransformer.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.transform(X), embedding)

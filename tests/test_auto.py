@@ -177,6 +177,13 @@ def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contra
     assert row["loss"] > 0
 
 
+def test__objective__auto__by_the_start(monkeypatch):
+    monkeypatch.setattr(_auto, "_SMALL_PANEL", {"random": 10, "synthetic": 30})
+    for init, contrast in (("random", 0), ("synthetic", 1), ("auto", 1)):
+        fitted = TimeMAETransformer(init=init, max_epochs=0, random_state=0).fit(panel(20, 32))
+        assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
+
+
 @pytest.mark.parametrize("n", [1, 5])
 def test__objective__given__stays(n):
     given = {"mcc_weight": 0.5, "contrast_weight": 0.25}

@@ -108,7 +108,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Random weights that learn to predict windows take as many as make 1440
-        steps, at most 60: fewer steps leave them worse than they were for all labels. Where
+        steps, at most 60: after fewer they serve worse than before, where all is labelled. Where
         epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
         that batches are small, it takes as many as come nearest to that, at least one; the
         largest panel measured takes a seventh of it. 0 leaves the encoder as it starts; with

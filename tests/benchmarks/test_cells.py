@@ -134,6 +134,13 @@ def test__key__init__counts_where_panels_may_start_from_synthetic_series():
         assert key(untrained) == key(untrained._replace(settings=settings(init="random")))
 
 
+def test__key__auto__is_no_number():
+    cell = Cell("HAR", "FineLast", 0, settings())
+    for epochs, same in (("auto", True), (15, False)):
+        other = cell._replace(settings=settings(max_epochs=epochs))
+        assert (key(cell) == key(other)) is same
+
+
 def test__untrained__random_encoder(monkeypatch):
     fitted, fit = [], protocols.TimeMAETransformer.fit
 

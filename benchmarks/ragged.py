@@ -10,7 +10,6 @@ from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES
 from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
-from tsmae import _auto
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
@@ -21,14 +20,7 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-# with gaps, of which there are many kinds, pre-training is shorter than by default, and 1500
-# series are told apart
-_SHORT = {"max_epochs": 10, "batch_size": 128}
-_CUTS: dict[int | None, dict] = {  # series, at most, and settings
-    1500: {**_SHORT, **_auto.TELLING_APART, "batch_size": 93},
-    3000: _SHORT,
-    None: _SHORT,
-}
+_CUTS = (1500, 3000, None)  # series of a panel with gaps, at most
 
 
 def cells(options) -> list[Cell]:
@@ -37,7 +29,7 @@ def cells(options) -> list[Cell]:
         variants = (
             _of_unequal_lengths(settings(**_SETTINGS.get(dataset, {})))
             if dataset in RAGGED
-            else [v for cut, given in _CUTS.items() for v in _with_gaps(settings(**given), cut)]
+            else [variant for cut in _CUTS for variant in _with_gaps(settings(), cut)]
         )
         wanted += [
             Cell(dataset, method, seed, chosen, label)
@@ -117,11 +109,8 @@ def report(results: pd.DataFrame, options) -> str:
         "to the shortest training series. `resample`: linear interpolation over the observed "
         "points, onto the length of the longest series. `forward-fill`, `zero-fill`: gaps and "
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
-        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all, and its "
-        f"pre-training shorter than by default: {_SHORT['max_epochs']} epochs in batches of "
-        f"{_SHORT['batch_size']}, for 1500 series contrastive in batches of "
-        f"{_CUTS[1500]['batch_size']}. JapaneseVowels has windows of 4 points. All else is as by "
-        "default.",
+        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. "
+        "JapaneseVowels has windows of 4 points. All else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",
         markdown(summary(untrained, ["panel"], "handling")),

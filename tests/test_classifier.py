@@ -18,7 +18,7 @@ from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.probe import fit_probe, linear_probe
-from tsmae.training.inference import embed
+from tsmae.training.inference import embed, standardize
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 
@@ -176,6 +176,49 @@ def test__unlabeled__take_part_in_pretraining__mark_does_not_matter(panel, small
     assert not all(map(torch.equal, weights_of(on_part), weights_of(classifier.transformer_)))
     other = build(small, unlabeled=-7, fine_tune="head").fit(X, np.where(marked < 0, -7, marked))
     np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fine_tune": "head"},
+        {"fine_tune": "all", "max_epochs": 1},
+        {"fine_tune": "random", "max_epochs": 1},
+        {"fine_tune": "head", "self_training": 0.6},
+        {"fine_tune": "head", "standardize": False},
+        {"fine_tune": "all", "max_epochs": 1, "validation_fraction": 0.3},
+    ],
+)
+def test__fit__embeds_no_series_again__as_if_it_had(panel, small, monkeypatch, settings):
+    X, y = panel
+    marked = np.where(np.arange(24) % 3 == 1, -1, y)
+    transformer = {"standardize": settings.get("standardize", True), "random_state": 0, **small}
+    own = {k: v for k, v in settings.items() if k != "standardize"}
+
+    def fitted(known):
+        classifier = TimeMAEClassifier(
+            TimeMAETransformer(**transformer), unlabeled=-1, random_state=0, **own
+        )
+        with monkeypatch.context() as patch:
+            if known:
+                patch.setattr("tsmae.classifier.embed", None)
+            else:  # as of panels of which fitting embeds a sample only
+                patch.setattr(
+                    TimeMAETransformer, "_fit_and_embed", lambda self, X: self.fit(X) and None
+                )
+                patch.setattr("tsmae.classifier.standardize", without_result)
+            return classifier.fit(X, marked)
+
+    def without_result(*args):
+        standardize(*args)
+
+    given, made = fitted(known=True), fitted(known=False)
+    np.testing.assert_allclose(given.predict_proba(X), made.predict_proba(X), atol=1e-3)
+    assert given.n_self_trained_ == made.n_self_trained_
+    for one, other in zip(
+        weights_of(given.transformer_), weights_of(made.transformer_), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 def few(panel, small):

@@ -623,3 +623,16 @@ def test__save__container_of_outputs__stays_as_set(tmp_path):
     estimator.save(tmp_path / "model")
     loaded = TimeMAETransformer.load(tmp_path / "model")
     assert loaded._sklearn_output_config == clone(estimator)._sklearn_output_config
+
+
+def test__save__parameters_assigned_after_fit__are_of_the_next_fit(tmp_path):
+    for estimator, assigned in (
+        (transformer(pooling=("max",)), {"pooling": ("min",), "window_length": 3}),
+        (classifier(), {"pooling": ("max",), "pooling_shifts": 2, "average_probe": False}),
+        (classifier(fine_tune="head"), {"fine_tune": "all", "average_probe": True}),
+    ):
+        before = outputs(estimator.fit(SERIES, LABELS))
+        vars(estimator).update(assigned)
+        loaded = through_file(estimator, tmp_path)
+        assert_same(outputs(loaded), before)
+        assert {name: getattr(loaded, name) for name in assigned} == assigned

@@ -29,7 +29,7 @@ from tsmae._reading import NamedPanel, check_order, read_labels, read_panel
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.panel import Panel, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
-from tsmae.probe import column_deviation, fit_probe
+from tsmae.probe import MAX_ITERATIONS, column_deviation, fit_probe
 from tsmae.training.device import resolve_device
 from tsmae.training.inference import apply, calibrate, embed, standardize
 from tsmae.training.loops import fine_tune
@@ -39,7 +39,6 @@ from tsmae.transformer import TimeMAETransformer
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
 _PROBED_ON = 20_000  # labelled series; likewise
-_MAX_ITERATIONS = 1000  # of self-training's logistic regression
 _NESTED = "transformer__"
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
@@ -145,10 +144,14 @@ class TimeMAEClassifier(
             embedding_dim_, device_
         As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
         classes and input are set; where it held several outputs, those of input.
+    readout_ : dict
+        What a fine-tuned encoder pools, of the `pooling` parameters; of no use with "head".
+    averages_probe_ : bool
+        Whether logits are averaged with those of `probe_`.
     model_ : tsmae.nn.SeriesClassifier
         The fine-tuned network, or with "head" the probe.
     probe_ : tsmae.nn.SeriesClassifier
-        The probe beside a fine-tuned network, with `average_probe`.
+        The probe beside a fine-tuned network, where logits are averaged.
 
     References
     ----------
@@ -547,24 +550,31 @@ class TimeMAEClassifier(
         if self.validation_fraction is not None and self.fine_tune_ != "head":
             train, valid, targets, valid_targets = self._split(train, targets, seed)
             held_out = (panel[valid], valid_targets)
-        self.transformer_ = self._fitted_transformer(panel, seed)
+        self.transformer_, embeddings = self._fitted_transformer(panel, seed)
         n_given = len(train)
         if self.self_training is not None and not labeled.all():
             unlabeled = np.flatnonzero(~labeled)
-            train, targets = self._self_train(panel, train, targets, unlabeled, weights, seed)
+            train, targets = self._self_train(
+                panel, embeddings, train, targets, unlabeled, weights, seed
+            )
         self.n_self_trained_ = len(train) - n_given
-        train_panel = panel.part(train)
         probed = _sample_of_all_classes(targets, seed)
 
+        self.readout_ = readout_of(self)
+        self.averages_probe_ = bool(self.average_probe) and self.fine_tune_ != "head"
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         for name in self._module_names:
             network = getattr(self, name).to(self.device_)
             if name == "probe_" or self.fine_tune_ == "head":
-                self._standardize_probe(network.encoder, panel, seed)
+                entering = self._standardize_probe(
+                    network.encoder, panel, train[probed], embeddings, seed
+                )
             else:
-                self._standardize_trained(network.encoder, panel, seed)
-            self._fit_head(network, train_panel.part(probed), targets[probed], weights)
+                entering = self._standardize_trained(network.encoder, panel, train[probed], seed)
+            self._fit_head(network, entering, targets[probed], weights)
+        del embeddings, entering  # memory
+        train_panel = panel.part(train)
         self.history_ = []
         if self.fine_tune_ != "head" and self.max_epochs:
             batch_size, jitter = self.batch_size, self.jitter
@@ -663,11 +673,16 @@ class TimeMAEClassifier(
         transformer.check_is_fitted()
         return transformer
 
-    def _fitted_transformer(self, panel: Panel, seed: int) -> TimeMAETransformer:
-        """The transformer whose encoder is fine-tuned: given, pre-trained here, or random."""
+    def _fitted_transformer(
+        self, panel: Panel, seed: int
+    ) -> tuple[TimeMAETransformer, np.ndarray | None]:
+        """The transformer whose encoder is fine-tuned: given, pre-trained here, or random.
+
+        And its embeddings of the panel, if fitting it made them.
+        """
         frozen = self._frozen_transformer()
         if frozen is not None and self.fine_tune_ != "random":
-            return frozen
+            return frozen, None
         if self.transformer is None:
             transformer = self._default_transformer()
         else:
@@ -684,7 +699,7 @@ class TimeMAEClassifier(
             transformer.set_params(random_state=seed)
         if self.fine_tune_ == "random":
             transformer.set_params(max_epochs=0, init="random")
-        return transformer.fit(panel.values)
+        return transformer, transformer._fit_and_embed(panel.values)
 
     @property
     def _module_names(self) -> tuple[str, ...]:
@@ -697,39 +712,69 @@ class TimeMAEClassifier(
         if self.fine_tune_ == "head":
             self.model_ = probe
             return
-        encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **readout_of(self))
+        encoder = SeriesEncoder(copy.deepcopy(trained.backbone), **self.readout_)
         self.model_ = SeriesClassifier(encoder, self.n_classes_).eval()
-        if self.average_probe:
+        if self.averages_probe_:
             self.probe_ = probe
 
-    def _standardize_probe(self, encoder: SeriesEncoder, panel: Panel, seed: int) -> None:
-        """Unit deviation for what enters a probe's head; all but the size may be so already."""
-        if self.transformer_.standardize:
-            encoder.resize(1 / column_deviation(encoder.embedding_dim))
-        else:
-            standardize(encoder, panel, self.device_, new_generator(seed))
+    def _standardize_probe(
+        self,
+        encoder: SeriesEncoder,
+        panel: Panel,
+        train: np.ndarray,
+        embeddings: np.ndarray | None,
+        seed: int,
+    ) -> np.ndarray:
+        """Unit deviation for what enters a probe's head; all but the size may be so already.
 
-    def _standardize_trained(self, encoder: SeriesEncoder, panel: Panel, seed: int) -> None:
-        """Unit deviation for what enters the head of a network to train, within bounds."""
+        Returns what enters it of the series at `train`, (n, D). `embeddings` are the
+        transformer's of the panel, where they are known.
+        """
+        if not self.transformer_.standardize:
+            seen = standardize(encoder, panel, self.device_, new_generator(seed))
+            return self._entering(encoder, panel, train, seen)
+        deviation = column_deviation(encoder.embedding_dim)
+        encoder.resize(1 / deviation)
+        if embeddings is None:
+            return embed(encoder, panel.part(train), self.device_)
+        return embeddings[train] / deviation
+
+    def _standardize_trained(
+        self, encoder: SeriesEncoder, panel: Panel, train: np.ndarray, seed: int
+    ) -> np.ndarray:
+        """Likewise for the head of a network to train, within bounds."""
         generator = new_generator(seed)
         calibrate(encoder, panel, self.device_, generator)
-        standardize(encoder, panel, self.device_, generator, _SMALLEST_TRAINED_SCALE)
+        seen = standardize(encoder, panel, self.device_, generator, _SMALLEST_TRAINED_SCALE)
+        return self._entering(encoder, panel, train, seen)
+
+    def _entering(
+        self, encoder: SeriesEncoder, panel: Panel, train: np.ndarray, seen: np.ndarray | None
+    ) -> np.ndarray:
+        """Embeddings of the series at `train`, of what :func:`standardize` saw of the panel."""
+        if seen is None:
+            return embed(encoder, panel.part(train), self.device_)
+        return encoder.standardized(seen[train])
 
     def _fit_head(
-        self, network: SeriesClassifier, panel: Panel, targets: np.ndarray, weights: np.ndarray
+        self,
+        network: SeriesClassifier,
+        embeddings: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
     ) -> None:
         """Set the head to a logistic regression on the frozen embeddings.
 
         This is all there is to a probe, and where fine-tuning starts: from a head that fits, it
         distorts the pre-trained encoder less (Kumar et al. 2022).
         """
-        embeddings = embed(network.encoder, panel, self.device_)
         probe = fit_probe(embeddings, targets, class_weight=dict(enumerate(weights)))
         network.set_head(probe.coef_, probe.intercept_)
 
     def _self_train(
         self,
         panel: Panel,
+        embeddings: np.ndarray | None,
         train: np.ndarray,
         targets: np.ndarray,
         unlabeled: np.ndarray,
@@ -744,12 +789,16 @@ class TimeMAEClassifier(
         positions = np.concatenate([train[given], unlabeled])
         marks = np.concatenate([targets[given], np.full(len(unlabeled), -1)])
         transformer = self.transformer_  # on a device of its own, if it was given
-        embeddings = embed(transformer.series_encoder_, panel[positions], transformer.device_)
+        if embeddings is None:
+            some = panel[positions]
+            embeddings = embed(transformer.series_encoder_, some, transformer.device_)
+        else:
+            embeddings = embeddings[positions]
         if not transformer.standardize:  # else they are so already
             embeddings = StandardScaler(copy=False).fit_transform(embeddings)
             embeddings *= column_deviation(embeddings.shape[1])
         classifier = SelfTrainingClassifier(
-            LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=_MAX_ITERATIONS),
+            LogisticRegression(class_weight=dict(enumerate(weights)), max_iter=MAX_ITERATIONS),
             threshold=self.self_training,
         )
         predicted = classifier.fit(embeddings, marks).transduction_[len(given) :]

@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 from sklearn.linear_model import LogisticRegression
 
 _PENALTY = 5e-5  # of the squared weights, times features, beside the mean loss of a series
-_MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 1000
 _EMBEDDING_NORM = 10.0  # of an embedding; LogisticRegression's C=1 then suits some 200 labels
 _FEW_SERIES = 8  # times fewer than features; a rotation of more costs more than it saves
 _NEGLIGIBLE = 1e-10  # of the largest square: float32 knows no more
@@ -41,7 +41,7 @@ def linear_probe(
         Not fitted.
     """
     c = min(1.0, 1.0 / (_PENALTY * n_features * n_series))
-    return LogisticRegression(C=c, class_weight=class_weight, max_iter=_MAX_ITERATIONS)
+    return LogisticRegression(C=c, class_weight=class_weight, max_iter=MAX_ITERATIONS)
 
 
 def column_deviation(n_columns: int) -> float:

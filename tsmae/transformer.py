@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -225,7 +226,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
     patience : int, optional
-        Epochs without a lower held-out loss after which to stop; None never stops.
+        Of use with `validation_fraction`: epochs without a lower held-out loss after which to
+        stop. None never stops.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the products in training; "auto" takes bfloat16 where the hardware is faster with
         it: GPUs that have it, processors with AMX, and AMD's with AVX-512. Weights and embeddings
@@ -252,6 +254,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Where X names its channels.
     device_ : torch.device
     config_ : tsmae.nn.TimeMAEConfig
+    readout_ : dict
+        What `series_encoder_` pools, of the `pooling` parameters.
     model_ : tsmae.nn.TimeMAE
     series_encoder_ : tsmae.nn.SeriesEncoder
 
@@ -293,7 +297,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "property:randomness": "derandomized",
     }
     _parameter_constraints = TRANSFORMER
-    _kept_by_reset = ("_embedded",)  # by `fit_transform`, from before `fit`
+    _kept_by_reset = ("_embedded",)  # set before `fit`
 
     def __init__(
         self,
@@ -496,9 +500,20 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         pandas.DataFrame of shape (n, embedding_dim_), float32
             As from `transform`.
         """
+        with self._keeping_embeddings():
+            return self.fit(X, y).transform(X)
+
+    def _fit_and_embed(self, X: np.ndarray) -> np.ndarray | None:
+        """`fit`; the embeddings of X as from `transform`, if it made those of all series."""
+        with self._keeping_embeddings() as kept:
+            self.fit(X)
+        return kept.embeddings
+
+    @contextmanager
+    def _keeping_embeddings(self) -> Iterator[_Embedded]:
         self._embedded = _Embedded()
         try:
-            return self.fit(X, y).transform(X)
+            yield self._embedded
         finally:
             del self._embedded
 
@@ -513,6 +528,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         architecture = self._architecture(panel, statistics[1])
         self.init_ = self._resolve_init(architecture)
         self.config_ = self._with_objective(architecture, panel)
+        self.readout_ = readout_of(self)
         generator = new_generator(seed)
         self._build_modules(generator)
         if self.init_ == "synthetic":
@@ -529,7 +545,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             encoder = self.series_encoder_
             embeddings = standardize(encoder, panel, self.device_, generator)
             encoder.resize(column_deviation(self.embedding_dim_))
-            embedded = vars(self).get("_embedded")  # in `fit_transform`
+            embedded = vars(self).get("_embedded")
             if embedded is not None and embeddings is not None:
                 embedded.panel, embedded.embeddings = X, encoder.standardized(embeddings)
         return self
@@ -630,7 +646,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         generator = new_generator(0) if generator is None else generator
         encoder = self._build_encoder(generator.initial_seed())
         self.model_ = TimeMAE(self.config_, generator, encoder)
-        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **readout_of(self))
+        self.series_encoder_ = SeriesEncoder(self.model_.backbone, **self.readout_)
         self.model_.eval()  # a user's encoder may have dropout of its own
 
     def _build_encoder(self, seed: int) -> torch.nn.Module | None:
@@ -793,7 +809,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
 
 
 class _Embedded:
-    """What `fit` embeds to standardise, for the `transform` of the same panel behind it."""
+    """What `fit` embeds to standardise, kept for who needs it next."""
 
     panel: np.ndarray | None = None  # (n, C, T)
     embeddings: np.ndarray | None = None  # (n, D)

@@ -33,6 +33,17 @@ def test__from_array__padded__cut_to_the_longest(extra):
     assert_array_equal(panel.values, pad(SERIES, max(LENGTHS)))
 
 
+def test__from_array__all_padded_alike__complete_once_cut():
+    X = np.ones((3, 2, 5), np.float32)
+    panel = Panel.from_array(pad(list(X), 9))
+    assert panel.complete
+    assert panel.lengths.tolist() == [5, 5, 5]
+    assert_array_equal(panel.values, X)
+    with_gap = pad(list(X), 9)
+    with_gap[1, 0, 2] = np.nan
+    assert not Panel.from_array(with_gap).complete
+
+
 def test__from_array__gaps__end_at_the_last_point_of_any_channel():
     X = np.full((2, 2, 6), np.nan)
     X[0, 0, 1] = X[0, 1, 4] = X[1, 0, 0] = 1

@@ -40,7 +40,8 @@ class Panel:
             return cls(values, np.full(n_series, n_points), True)
         some = observed.any(1)  # (n, T)
         lengths = np.where(some.any(1), n_points - some[:, ::-1].argmax(1), 0)
-        return cls(values[:, :, : lengths.max(initial=0)], lengths, False)
+        longest = lengths.max(initial=0)
+        return cls(values[:, :, :longest], lengths, bool(observed[:, :, :longest].all()))
 
     def __len__(self) -> int:
         return len(self.values)

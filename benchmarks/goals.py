@@ -37,8 +37,8 @@ def report(results: pd.DataFrame, options) -> str:
     write(options.results / "goals.csv", table.to_csv(index=False))
     return (
         "Library defaults, one set for every data set, means over seeds, which scatter by about "
-        "half a point. But the rows on gaps are pre-trained for 10 epochs in larger batches, those "
-        "of 1500 series contrastively, and JapaneseVowels has shorter windows. "
+        "half a point. But the rows on 1500 series with gaps are pre-trained contrastively, for 10 "
+        "epochs, and JapaneseVowels has shorter windows. "
         "Of two bars, an accuracy or one point above the paper's settings, the lower one stands. "
         "The untrained encoder passes the paper's 91.31 % on HAR already.\n\n" + markdown(table)
     )

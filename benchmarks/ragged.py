@@ -10,6 +10,7 @@ from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES
 from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
+from tsmae import _auto
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
@@ -20,7 +21,12 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-_CUTS = (1500, 3000, None)  # series of a panel with gaps, at most
+_TOLD_APART = {**_auto.TELLING_APART, "max_epochs": 10, "batch_size": 93}
+_CUTS: dict[int | None, dict] = {  # series of a panel with gaps, at most, and settings
+    1500: _TOLD_APART,  # as smaller panels are by default
+    3000: {},
+    None: {},
+}
 
 
 def cells(options) -> list[Cell]:
@@ -29,7 +35,7 @@ def cells(options) -> list[Cell]:
         variants = (
             _of_unequal_lengths(settings(**_SETTINGS.get(dataset, {})))
             if dataset in RAGGED
-            else [variant for cut in _CUTS for variant in _with_gaps(settings(), cut)]
+            else [v for cut, given in _CUTS.items() for v in _with_gaps(settings(**given), cut)]
         )
         wanted += [
             Cell(dataset, method, seed, chosen, label)
@@ -109,7 +115,9 @@ def report(results: pd.DataFrame, options) -> str:
         "to the shortest training series. `resample`: linear interpolation over the observed "
         "points, onto the length of the longest series. `forward-fill`, `zero-fill`: gaps and "
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
-        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. "
+        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. Its 1500 are "
+        "told apart, as smaller panels are by default, in "
+        f"{_TOLD_APART['max_epochs']} epochs of batches of {_TOLD_APART['batch_size']}. "
         "JapaneseVowels has windows of 4 points. All else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",

@@ -570,6 +570,7 @@ class TimeMAEClassifier(
                 entering = self._standardize_probe(
                     network.encoder, panel, train[probed], embeddings, seed
                 )
+                embeddings = None  # memory
             else:
                 entering = self._standardize_trained(network.encoder, panel, train[probed], seed)
             self._fit_head(network, entering, targets[probed], weights)
@@ -737,7 +738,9 @@ class TimeMAEClassifier(
         encoder.resize(1 / deviation)
         if embeddings is None:
             return embed(encoder, panel.part(train), self.device_)
-        return embeddings[train] / deviation
+        entering = embeddings[train]
+        entering /= deviation
+        return entering
 
     def _standardize_trained(
         self, encoder: SeriesEncoder, panel: Panel, train: np.ndarray, seed: int

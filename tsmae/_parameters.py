@@ -149,7 +149,8 @@ def check_resolutions(name: str, resolutions: tuple | list, least: int) -> tuple
 def readout_of(estimator) -> dict:
     """The readout that an estimator's parameters describe, for :class:`tsmae.nn.SeriesEncoder`."""
     return {
-        "statistics": check_pooling(estimator.pooling),
+        # of its own: to joblib's keys an object that is shared is not two equal ones
+        "statistics": list(check_pooling(estimator.pooling)),
         "layers": estimator.pooling_layers,
         "resolutions": check_resolutions(
             "pooling_resolutions", estimator.pooling_resolutions, least=1

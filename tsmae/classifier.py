@@ -110,7 +110,8 @@ class TimeMAEClassifier(
     average_probe : bool, default=True
         Whether logits are the mean of the fine-tuned network's and those of a linear probe, the
         one that "head" would give: the two err differently, and few labels cannot spoil the
-        probe. It costs an embedding with the transformer's readout. With "head" it is unused.
+        probe. It costs a logistic regression, and an embedding with the transformer's readout where
+        pre-training has not just made it. With "head" it is unused.
     jitter : float or "auto", default="auto"
         Of the series that the encoder is fine-tuned on: each channel, scaled, is multiplied by
         exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each

@@ -114,7 +114,10 @@ FINE_TUNING = {
         "pooling": ["mean", "quarters", "autocorrelation"],
     },
     "pooling: mean‖max‖std, quarters": {"pooling": ["mean", "max", "std", "quarters"]},
-    **{f"epochs: {n}": {"max_epochs": n} for n in (4, 8, 16)},
+    **{f"epochs: {n}": {"max_epochs": n} for n in (4, 8, 16, 32)},
+    "crops: of half of the series": {"augment": True},
+    "crops: none": {"augment": False},
+    "crops: none, 8 epochs": {"augment": False, "max_epochs": 8},
     **{f"label smoothing: {s}": {"label_smoothing": s} for s in (0.0, 0.1)},
 }
 METHODS = {  # the untrained encoder, then the pre-trained one

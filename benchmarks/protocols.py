@@ -105,6 +105,8 @@ def key(cell: Cell) -> str:
         resolved["transformer"] = _without_empty_slopes(parameters)
     if cell.method in FINE_TUNED:
         parameters = _defaults(TimeMAEClassifier) | _classifier(cell)
+        if not parameters["augment"]:
+            del parameters["augment"]  # without it, series are not cropped
         resolved["classifier"] = _without_empty_slopes(parameters)
     return digest([cell.dataset, cell.method, cell.seed, resolved])
 

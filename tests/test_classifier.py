@@ -17,6 +17,7 @@ from sktime.pipeline import make_pipeline as make_sktime_pipeline
 from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae.nn import SeriesClassifier
 from tsmae.probe import fit_probe, linear_probe
 from tsmae.training.inference import embed, standardize
 
@@ -87,7 +88,9 @@ def test__fine_tune_all__frozen_transformer__is_never_modified(panel, small):
 
 def test__fine_tune_all__loss__falls(panel, small):
     X, y = panel
-    classifier = build(small, max_epochs=30, lr=3e-3, batch_size=8, **PLAIN).fit(X, y)
+    classifier = build(small, max_epochs=30, lr=3e-3, batch_size=8, augment=False, **PLAIN).fit(
+        X, y
+    )
     losses = [row["loss"] for row in classifier.history_]
     assert classifier.n_epochs_ == len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
@@ -144,6 +147,28 @@ def test__jitter__only_of_training_and_auto_only_with_many_labels_and_channels(
         for jitter in ("auto", 0.0)
     )
     np.testing.assert_array_equal(of_one, none)
+
+
+def test__augment__trains_on_random_crops_of_about_half_of_the_series(panel, small, monkeypatch):
+    X, y = panel
+    settings = {**PLAIN, "max_epochs": 2, "lr": 3e-3, "average_probe": False}
+    plain = build(small, **settings, augment=False).fit(X, y).predict_proba(X)
+    classifier = build(small, **settings).fit(X, y)
+    cropped = classifier.predict_proba(X)
+    assert np.abs(cropped - plain).max() > 1e-4
+    np.testing.assert_array_equal(classifier.predict_proba(X), cropped)  # nothing is drawn
+
+    seen, forward = [], SeriesClassifier.forward
+
+    def spy(self, x, *args):
+        if self.training:
+            seen.extend((x == 0).all(-1).all(-1).tolist())
+        return forward(self, x, *args)
+
+    monkeypatch.setattr("tsmae.training.nets.crop_and_stretch", lambda x, noise: x * 0)
+    monkeypatch.setattr(SeriesClassifier, "forward", spy)
+    build(small, **{**settings, "max_epochs": 8}).fit(X, y)
+    assert len(seen) == 8 * len(X) and 0.35 < np.mean(seen) < 0.65
 
 
 def test__fine_tune_random__no_pretraining(panel, small):
@@ -507,7 +532,7 @@ def test__class_weight__batches_of_weight_zero_only__train_on(panel, small):
 
 def test__class_weight__zero__the_class_adds_no_loss(panel, small):
     X, y = panel
-    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "jitter": 0.0, **PLAIN}
+    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "augment": False, **PLAIN}
     settings |= {"class_weight": {0: 1.0, 1: 0.0}, "label_smoothing": 0.3, "batch_size": 24}
     still = TimeMAETransformer(**{**small, "dropout": 0.0})
     classifier = TimeMAEClassifier(still, fine_tune="all", average_probe=False, **settings)
@@ -524,7 +549,7 @@ def test__class_weight__zero__the_class_adds_no_loss(panel, small):
 def test__loss__weighted_mean_as_in_torch(panel, small, label_smoothing):
     X, y = panel
     weights = {0: 1.0, 1: 3.0}
-    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "jitter": 0.0, **PLAIN}
+    settings = {"lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "augment": False, **PLAIN}
     settings |= {"label_smoothing": label_smoothing, "class_weight": weights, "batch_size": 24}
     still = TimeMAETransformer(**{**small, "dropout": 0.0})
     classifier = TimeMAEClassifier(still, fine_tune="all", average_probe=False, **settings)
@@ -542,7 +567,7 @@ def test__validation__a_loss_that_falls_by_little__does_not_stop(panel):
     settings = {**PLAIN, "lr": 1e-8, "weight_decay": 0.0, "max_epochs": 6, "patience": 1}
     still = TimeMAETransformer(**{**small, "dropout": 0.0})
     classifier = TimeMAEClassifier(
-        still, fine_tune="all", validation_fraction=0.5, jitter=0.0, random_state=0, **settings
+        still, fine_tune="all", validation_fraction=0.5, augment=False, random_state=0, **settings
     ).fit(X, y)
     losses = np.array([row["valid_loss"] for row in classifier.history_])
     gains = -np.diff(losses) / losses[:-1]

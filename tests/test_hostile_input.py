@@ -454,6 +454,7 @@ BAD_PARAMETERS = {
         ],
         "fine_tune": [*OUT_OF_RANGE["name"], None],
         "average_probe": OUT_OF_RANGE["boolean"],
+        "augment": OUT_OF_RANGE["boolean"],
         "jitter": OUT_OF_RANGE["not negative"],
         "class_weight": [
             3,

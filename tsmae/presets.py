@@ -71,6 +71,7 @@ PAPER_FINE_TUNING = {
     "pooling_slopes": (),
     "pooling_shifts": 1,
     "average_probe": False,
+    "augment": False,
     "jitter": 0.0,
     "max_epochs": 100,
     "batch_size": 128,

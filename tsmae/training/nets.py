@@ -211,21 +211,33 @@ class FineTuningNet(PanelNet):
     ----------
     class_weight : (n_classes,) tensor
     label_smoothing : float
+    augment : bool
+        Whether to train on random crops of about half of the series, drawn anew each time.
     jitter : float
         See :func:`tsmae.nn.series.jitter`.
     """
 
-    def __init__(self, module, *, class_weight, label_smoothing=0.0, jitter=0.0, **kwargs):
+    def __init__(
+        self, module, *, class_weight, label_smoothing=0.0, augment=False, jitter=0.0, **kwargs
+    ):
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.augment = augment
         self.jitter = jitter
         super().__init__(module, **kwargs)
 
+    def _drawn_half(self, x: torch.Tensor) -> torch.Tensor:
+        """About every second series of (B, C, T): (B, 1, 1) bool."""
+        draw = torch.rand(len(x), 1, 1, dtype=x.dtype, device=x.device, generator=self.generator)
+        return draw < 0.5
+
     def step(self, batch):
-        noise, smoothing, jitter = None, 0.0, 0.0
+        x, noise, smoothing, jitter = batch.x, None, 0.0, 0.0
         if self.module_.training:
             noise, smoothing, jitter = self.generator, self.label_smoothing, self.jitter
-        logits = self.module_(batch.x, batch.complete, noise, jitter)
+            if self.augment:
+                x = torch.where(self._drawn_half(x), crop_and_stretch(x, noise), x)
+        logits = self.module_(x, batch.complete, noise, jitter)
         losses = F.cross_entropy(
             logits, batch.y, self.class_weight, reduction="none", label_smoothing=smoothing
         )

@@ -50,7 +50,7 @@ def test__window_length__auto__eight_or_a_quarter(n_points, length):
 )
 def test__batch_size__auto__sixteen_steps_between_bounds(n, size):
     short = Panel(np.zeros((n, 1, 4), np.float32), np.full(n, 4), True)
-    assert _auto.batch_size(short, _auto.course("random", False)) == size
+    assert _auto.batch_size(short, _auto.COURSES["random", False]) == size
 
 
 @pytest.mark.parametrize(("n_points", "size"), [(1024, 128), (4096, 32), (100_000, 2)])
@@ -58,7 +58,7 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     panel = Panel(
         np.broadcast_to(np.float32(0), (5000, 1, n_points)), np.full(5000, n_points), True
     )
-    assert _auto.batch_size(panel, _auto.course("random", False)) == size
+    assert _auto.batch_size(panel, _auto.COURSES["random", False]) == size
     assert _auto.metrics_batch_size(panel) == size
     assert _auto.fine_tuning_batch_size(panel) == min(size, 64)
 
@@ -83,7 +83,7 @@ def test__bounds__are_those_that_the_readme_names():
         ("synthetic", True, [1e-4, 2e-4, 2e-4, 2e-4], [64, 125, 128, 128], 5 * [15]),
         ("synthetic", False, [1e-4, 5e-4, 5e-4, 5e-4], [64, 125, 128, 128], 5 * [15]),
     ):  # fmt: skip
-        course = _auto.course(init, predicts)
+        course = _auto.COURSES[init, predicts]
         sizes = (50, 500, 1000, 5000)
         assert [_auto.learning_rate(n, course) for n in sizes] == pytest.approx(rates)
         sizes = (512, 1024, 2000, 5000, 7000)
@@ -131,7 +131,7 @@ def test__max_epochs__auto__fifteen_and_fewer_of_many_steps(monkeypatch, n, most
 )
 def test__max_epochs__auto__random_weights_predict_for_more_steps(monkeypatch, settings, n_epochs):
     course = _auto.Course(lr=1e-3, steps=60)
-    monkeypatch.setitem(_auto._COURSES, ("random", True), course)
+    monkeypatch.setitem(_auto.COURSES, ("random", True), course)
     seen = {}
     monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
     TimeMAETransformer(**settings, standardize=False).fit(panel(70, 32))  # batches of 32
@@ -262,6 +262,9 @@ def test__scaling__auto__needs_most_channels_and_series_that_vary():
     assert mode(few_large, few_large, alike) == "instance"
     assert mode(few_large, alike, alike) == mode(few_large, alike) == "channel"
     assert mode(levels) == mode(few_large[:1]) == "channel"
+    constant = np.ones_like(alike)
+    assert mode(few_large, constant, constant) == "instance"  # what is constant does not count
+    assert mode(few_large, alike, constant) == "channel"
     assert mode(few_large, scaling="channel") == "channel"
     assert mode(alike, scaling="instance") == "instance"
 
@@ -347,6 +350,16 @@ def test__crop_and_stretch__as_much_stays_missing_and_values_stay_close(monkeypa
     assert abs(views.isnan().float().mean() - 0.5) < 0.02
     off = (views - crop_and_stretch(whole, new_generator(1)))[~views.isnan()].abs() * 199
     assert off.max() < 0.501  # half a point: the nearer one, and no other
+
+
+@pytest.mark.parametrize("size", [9e35, 1e-30])
+def test__crop_and_stretch__values_of_any_size__as_of_ordinary_ones(size):
+    x = 0.9 + 0.02 * torch.randn(20, 1, 1000, generator=new_generator(0))
+    x[:, :, 100:110] = torch.nan
+    views = crop_and_stretch(x * size, new_generator(1)) / size
+    torch.testing.assert_close(
+        views, crop_and_stretch(x, new_generator(1)), rtol=1e-5, atol=0, equal_nan=True
+    )
 
 
 def test__crop_and_stretch__sparse_series__never_empty():

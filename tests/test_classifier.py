@@ -246,6 +246,29 @@ def test__fit__embeds_no_series_again__as_if_it_had(panel, small, monkeypatch, s
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("standardize", [True, False])
+def test__frozen_transformer__a_parameter_changed_since_its_fit__changes_nothing(
+    panel, small, standardize
+):
+    X, y = panel
+    marked = np.where(np.arange(24) % 3 == 1, -1, y)
+    transformer = TimeMAETransformer(**small, standardize=standardize).fit(X)
+
+    def fitted():
+        return TimeMAEClassifier(
+            FrozenEstimator(transformer), "head", unlabeled=-1, self_training=0.6, random_state=0
+        ).fit(X, marked)
+
+    before = fitted()
+    transformer.standardize = not standardize
+    after = fitted()
+    np.testing.assert_array_equal(after.transform(X), before.transform(X))
+    np.testing.assert_array_equal(after.predict_proba(X), before.predict_proba(X))
+    entering = before.transform(X)
+    np.testing.assert_allclose(entering.mean(), 0, atol=1e-3)
+    np.testing.assert_allclose(entering.std(ddof=0), 1, atol=1e-3)
+
+
 def few(panel, small):
     """A panel with a third of its labels, and a fitted transformer to be used as it is."""
     X, y = panel

@@ -636,3 +636,13 @@ def test__save__parameters_assigned_after_fit__are_of_the_next_fit(tmp_path):
         loaded = through_file(estimator, tmp_path)
         assert_same(outputs(loaded), before)
         assert {name: getattr(loaded, name) for name in assigned} == assigned
+
+
+def test__isolated_global_rng__on_mps__seeds_and_restores_its_generator(monkeypatch):
+    calls = []
+    for name in ("get_rng_state", "manual_seed", "set_rng_state"):
+        record = lambda *args, name=name: calls.append((name, *args)) or "before"  # noqa: E731
+        monkeypatch.setattr(torch.mps, name, record)
+    with isolated_global_rng(7, torch.device("mps")):
+        calls.append("within")
+    assert calls == [("get_rng_state",), ("manual_seed", 7), "within", ("set_rng_state", "before")]

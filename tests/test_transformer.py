@@ -808,6 +808,8 @@ def test__gradients_switched_off_or_another_default_dtype__as_without(panel, sma
         TimeMAETransformer(**{**small, "contrast_weight": 1.0}), "all", 1, random_state=0
     )
     expected = classifier.fit(X, y).predict_proba(X)
+    use = ("perplexity", "distinct_codewords")
+    counted = [classifier.transformer_.history_[-1][name] for name in use]
     with torch.inference_mode():
         np.testing.assert_array_equal(classifier.fit(X, y).predict_proba(X), expected)
     holed = np.where(np.arange(X.shape[2]) % 3 == 0, X, np.nan)
@@ -816,6 +818,8 @@ def test__gradients_switched_off_or_another_default_dtype__as_without(panel, sma
     try:
         torch.set_default_dtype(torch.bfloat16)
         np.testing.assert_array_equal(before.transform(holed), embedded)
+        history = classifier.fit(X, y).transformer_.history_
+        assert [history[-1][name] for name in use] == counted
         torch.set_default_dtype(torch.float64)
         found = classifier.fit(X, y)
         assert found.predict_proba(X).shape == expected.shape

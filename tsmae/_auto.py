@@ -44,8 +44,9 @@ def scaling(panel: Panel, deviations: np.ndarray) -> str:
     `deviations` (C,) are those of the panel's channels.
     """
     own = median_own_deviation(panel)
-    vanishing = (own > 0) & (own < _VANISHING * deviations)
-    return "instance" if vanishing.mean() > 0.5 else "channel"
+    varying = (own > 0) & np.isfinite(deviations)
+    vanishing = own[varying] < _VANISHING * deviations[varying]
+    return "instance" if 2 * vanishing.sum() > len(vanishing) else "channel"
 
 
 class Course(NamedTuple):
@@ -56,16 +57,12 @@ class Course(NamedTuple):
     steps_an_epoch: int = _STEPS_AN_EPOCH
 
 
-_COURSES = {  # by what the weights start from, and whether windows are predicted
+COURSES = {  # by what the weights start from, and whether windows are predicted
     ("random", True): Course(2e-3, 1440, 48),  # fewer steps leave them worse than they were
     ("random", False): Course(2e-3),
     ("synthetic", True): Course(2e-4),  # larger rates spoil what the start has learned
     ("synthetic", False): Course(5e-4),
 }
-
-
-def course(init: str, predicts: bool) -> Course:
-    return _COURSES[init, predicts]
 
 
 def learning_rate(n_series: int, course: Course) -> float:
@@ -97,10 +94,9 @@ def _fitting_in_memory(panel: Panel) -> int:
     return max(2, _TRAINING_POINTS // panel.n_points)
 
 
-def n_epochs(n_steps: int, course: Course) -> int:
-    """Epochs of so many steps each."""
-    wanted = max(_EPOCHS, min(round(course.steps / n_steps), _MOST_EPOCHS))
-    return min(wanted, max(1, round(_MOST_STEPS / n_steps)))
+def n_epochs(steps_an_epoch: int, course: Course) -> int:
+    wanted = max(_EPOCHS, min(round(course.steps / steps_an_epoch), _MOST_EPOCHS))
+    return min(wanted, max(1, round(_MOST_STEPS / steps_an_epoch)))
 
 
 def fine_tuned(n_labelled: int) -> str:

@@ -741,7 +741,7 @@ class TimeMAEClassifier(
         Returns what enters it of the series at `train`, (n, D). `embeddings` are the
         transformer's of the panel, where they are known.
         """
-        if not self.transformer_.standardize:
+        if not encoder.is_standardized:
             seen = standardize(encoder, panel, self.device_, new_generator(seed))
             return self._entering(encoder, panel, train, seen)
         deviation = column_deviation(encoder.embedding_dim)
@@ -807,7 +807,7 @@ class TimeMAEClassifier(
             embeddings = embed(transformer.series_encoder_, some, transformer.device_)
         else:
             embeddings = embeddings[positions]
-        if not transformer.standardize:  # else they are so already
+        if not transformer.series_encoder_.is_standardized:
             embeddings = StandardScaler(copy=False).fit_transform(embeddings)
             embeddings *= column_deviation(embeddings.shape[1])
         classifier = SelfTrainingClassifier(

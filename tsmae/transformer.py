@@ -101,7 +101,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
         "auto" takes "channel", which keeps what level and size tell, unless in most channels
-        most series that vary at all do so by less than a hundredth of the panel's deviation:
+        that vary most series that do so vary by less than a hundredth of the panel's deviation:
         beside a few large series their shapes would vanish, so there it takes "instance". A
         channel that was constant in `fit`, or never observed, counts as nothing later, whatever
         it shows or misses: nothing could be learned of it. But a window in which it alone was
@@ -679,7 +679,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             panel, held_out = self._hold_out(panel, self.validation_fraction, seed)
         settings = training_settings(self)
         batch_size, n_epochs = self.batch_size, self.max_epochs
-        course = _auto.course(self.init_, self.config_.predicts)
+        course = _auto.COURSES[self.init_, self.config_.predicts]
         if batch_size == "auto":
             batch_size = _auto.batch_size(panel, course)
         if n_epochs == "auto":

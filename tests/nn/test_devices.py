@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tsmae.nn import SeriesClassifier, SeriesEncoder, TimeMAE
 from tsmae.nn.pooling import STATISTICS
 from tsmae.training.augmentation import crop_and_stretch
+from tsmae.training.batches import Batch
+from tsmae.training.nets import FineTuningNet
 from tsmae.training.randomness import new_generator
 
 SETTINGS = {
@@ -89,11 +91,12 @@ def test__pre_training__waits_for_no_gpu_but_to_count_windows_with_gaps(batch):
 def test__fine_tuning_and_readout__make_tensors_where_the_batch_is(batch, precision):
     encoder = SeriesEncoder(build().backbone, STATISTICS, "ends", (1, 2), 2, (2,))
     classifier, (x, complete), generator = SeriesClassifier(encoder, 3), batch, new_generator(0)
-    classifier.train()
+    settings = {"label_smoothing": 0.1, "augment": True, "jitter": 0.1, "generator": generator}
+    net = FineTuningNet(classifier, class_weight=torch.ones(3), **settings).initialize()
+    labels = torch.ones(len(x), dtype=torch.long)
     with torch.device("meta"), precision:
-        logits = classifier(x, complete, generator, jitter_deviation=0.1)
-        torch.nn.functional.cross_entropy(logits, torch.ones_like(x[:, 0, 0]).long()).backward()
+        loss = net.train_step_single(Batch(x, labels, complete))["loss"].detach()
         squares = encoder.squared_slopes(x, complete)
         moments = encoder.moments(x, complete)
-    for value in (logits, squares, moments):
+    for value in (loss, squares, moments):
         assert value.device.type == "cpu" and value.isfinite().all()

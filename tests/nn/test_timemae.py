@@ -76,13 +76,6 @@ def test__draw_mask__paper_setting__nine_of_sixteen():
     assert n_masked_of(10, 0.3) == 3  # 0.3 * 10 is 3 in the paper, 2.999… in floating point
 
 
-@pytest.mark.parametrize("per", ["series", "batch"])
-def test__draw_mask__count_known__same_mask(per):
-    valid = torch.ones(7, 16, dtype=torch.bool)
-    counted = draw_mask(valid, 0.6, new_generator(0), per, 9)
-    assert torch.equal(counted, draw_mask(valid, 0.6, new_generator(0), per))
-
-
 def test__draw_mask__unequal_lengths__follows_each_series():
     lengths = torch.tensor([10, 7, 2, 1])
     valid = torch.arange(10) < lengths[:, None]

@@ -10,7 +10,6 @@ def draw_mask(
     mask_ratio: float,
     generator: torch.Generator,
     per: str = "series",
-    count: int | None = None,
 ) -> torch.Tensor:
     """Choose ⌊r N_i⌋ of each series' N_i sub-series, at least one and at most N_i - 1.
 
@@ -23,8 +22,6 @@ def draw_mask(
     generator : torch.Generator
     per : {"series", "batch"}
         Whether every series draws its own positions, or all share one order of positions.
-    count : int, optional
-        What is masked in every series, if nothing is padding: a GPU then need not be waited for.
 
     Returns
     -------
@@ -33,20 +30,15 @@ def draw_mask(
         nothing left to predict it from.
     """
     n_series, n_positions = valid.shape
-    n_masked: int | torch.Tensor
-    if count is None:
-        counts = [n_masked_of(n, mask_ratio) for n in range(1, n_positions + 1)]
-        # made on the device, it would be waited for
-        table = torch.tensor([0, *counts], device="cpu").to(valid.device, non_blocking=True)
-        n_masked = table[valid.sum(1), None]
-    else:
-        n_masked = count
+    counts = [n_masked_of(n, mask_ratio) for n in range(1, n_positions + 1)]
+    # made on the device, it would be waited for
+    table = torch.tensor([0, *counts], device="cpu").to(valid.device, non_blocking=True)
     rows = n_series if per == "series" else 1
     shape, device = (rows, n_positions), valid.device
     noise = torch.rand(shape, dtype=torch.float32, device=device, generator=generator)
     noise = noise.expand(n_series, -1).masked_fill(~valid, 2.0)  # padding is drawn last
     rank = noise.argsort(1).argsort(1)
-    return rank < n_masked
+    return rank < table[valid.sum(1), None]
 
 
 def n_masked_of(n_positions: int, mask_ratio: float) -> int:

@@ -232,6 +232,11 @@ class SeriesEncoder(nn.Module):
         self.location.copy_(torch.from_numpy(location))
         self.scale.copy_(torch.from_numpy(scale))
 
+    @property
+    def is_standardized(self) -> bool:
+        """Whether `standardize` was called, for all that it would change."""
+        return bool(self.location.any())
+
     def standardized(self, embeddings: np.ndarray) -> np.ndarray:
         """The embeddings that `standardize` saw, in place, as they come from then on."""
         embeddings -= self.location.cpu().numpy()

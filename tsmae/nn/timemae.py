@@ -180,7 +180,7 @@ class TimeMAE(nn.Module):
             valid = torch.ones(n_series, n_windows, dtype=torch.bool, device=x.device)
             n_masked = n_masked_of(n_windows, config.mask_ratio)
             n_visible = n_windows - n_masked
-        masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per, n_masked)
+        masked = draw_mask(valid, config.mask_ratio, generator, config.mask_per)
         masked_places, present = places_of(masked, n_masked)  # (B, M)
         queries = (self.mask_vector + p).expand(n_series, -1, -1)  # z_mask + p_i
         p = p.expand(n_series, -1, -1)

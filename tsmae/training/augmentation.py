@@ -1,4 +1,4 @@
-"""Random views of a batch, so that a small panel shows more than its own few windows."""
+"""Random views of a batch: what is told apart, and more than a panel's own series to train on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 
 _SHORTEST_CROP = 0.6
 _LOG_SCALE_STD = 0.2
+_SHRINK = 2.0**-20  # exact; sums of large values then do not overflow
 
 
 def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Cut 60-100 % out of each series, stretch it to the full length, scale it about its mean.
 
-    Windows then fall on other phases of the series and at other speeds each time, and what is
-    masked cannot be told from the position alone.
+    Windows then fall on other phases of the series and at other speeds each time.
 
     Parameters
     ----------
@@ -24,8 +24,9 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
     Returns
     -------
-    (B, C, T), each series of the length it had, in lines between neighbouring points. Where one
-    of the two is missing the nearer one counts, so that the share of what is missing stays.
+    (B, C, T), each series at most of the length it had, in lines between neighbouring points.
+    Where one of the two is missing the nearer one counts, so that the share of what is missing
+    stays.
     """
     n_series, n_channels, n_points = x.shape
     if n_points < 2:
@@ -52,5 +53,5 @@ def crop_and_stretch(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     empty = stretched.isnan().flatten(1).all(1)
     stretched = torch.where(empty[:, None, None], x, stretched)
     noise = torch.randn(n_series, 1, 1, dtype=x.dtype, device=x.device, generator=generator)
-    level = stretched.nanmean(-1, keepdim=True)
+    level = (stretched * _SHRINK).nanmean(-1, keepdim=True) / _SHRINK
     return torch.lerp(level, stretched, torch.exp(_LOG_SCALE_STD * noise))

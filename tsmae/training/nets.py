@@ -114,18 +114,21 @@ class PanelNet(NeuralNet):
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:
             return
-        totals: dict = defaultdict(float)
-        items: dict = defaultdict(float)
+        totals: dict = defaultdict(int)  # a float would take tensors of int to torch's default
+        items: dict = defaultdict(int)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             weights = step.pop("weights")
             for name, value in step.items():
-                totals[name] += value.detach() * weights.get(name, 1)
-                items[name] += weights.get(name, 0)
+                totals[name] = totals[name] + value.detach() * weights.get(name, 1)
+                items[name] = items[name] + weights.get(name, 0)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         # numbers are read here only, once an epoch: it may wait for a GPU
-        means = {name: total / (float(items[name]) or 1.0) for name, total in totals.items()}
+        means = {
+            name: total / float(items[name]) if items[name] else total
+            for name, total in totals.items()
+        }
         for name, value in self.summarize(means).items():
             self.history.record(f"{prefix}_{name}", value)
         loss = self.history[-1, f"{prefix}_loss"]
@@ -212,7 +215,7 @@ class FineTuningNet(PanelNet):
     class_weight : (n_classes,) tensor
     label_smoothing : float
     augment : bool
-        Whether to train on random crops of about half of the series, drawn anew each time.
+        Whether about half of the series, drawn anew each time, are replaced by random crops.
     jitter : float
         See :func:`tsmae.nn.series.jitter`.
     """

@@ -40,10 +40,23 @@ def isolated_global_rng(seed: int, device: torch.device) -> Iterator[None]:
     a user's encoder or a compiled graph. Threads take turns: the generators are the process's.
     """
     devices = [device] if device.type == "cuda" else []
-    with _GLOBAL_RNG, torch.random.fork_rng(devices=devices):
+    with _GLOBAL_RNG, torch.random.fork_rng(devices=devices), _mps_restored(device):
         # torch.manual_seed would seed all devices, of which only these are restored
         torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        if device.type == "mps":
+            torch.mps.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _mps_restored(device: torch.device) -> Iterator[None]:
+    """For MPS, which `fork_rng` does not know."""
+    state = torch.mps.get_rng_state() if device.type == "mps" else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            torch.mps.set_rng_state(state)

@@ -672,6 +672,26 @@ def test__score__several_outputs_of_several_classes_or_words__all_must_be_right(
     assert classifier.score(X, wrong) < hits.mean()
 
 
+def test__score__other_outputs_than_in_fit__says_so(panel, small):
+    X, y = panel
+    Y = pd.DataFrame({"a": np.arange(24) % 3, "b": y})
+    of_two = TimeMAEClassifier(TimeMAETransformer(**small), fine_tune="head").fit(X, Y)
+    of_one = clone(of_two).fit(X, y)
+    for classifier, labels, words in (
+        (
+            of_two,
+            Y[["b", "a"]],
+            r"columns of y are \['b', 'a'\], but in fit they were \['a', 'b'\]",
+        ),
+        (of_two, y, "y has 1 outputs, but in fit it had 2"),
+        (of_one, Y, "y has 2 outputs, but in fit it had 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            classifier.score(X, labels)
+    unnamed = clone(of_two).fit(X, Y.to_numpy())
+    assert of_two.score(X, Y) == of_two.score(X, Y.to_numpy()) == unnamed.score(X, Y)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test__score__leaves_out_series_without_a_label(panel, small, weighted):
     X, y = panel

@@ -175,6 +175,11 @@ BAD_PANELS = {
         ValueError,
         "MultiIndex of X has missing instance names",
     ),
+    "missing instance of a level": Bad(
+        column([1.0, 2.0], pd.MultiIndex.from_arrays([[0, np.nan], [0, 0], [0, 1]])),
+        ValueError,
+        "MultiIndex of X has missing instance names",
+    ),
     "missing time": Bad(
         column([1.0, 2.0], pd.MultiIndex.from_arrays([[0, 0], [0, np.nan]])),
         ValueError,
@@ -390,6 +395,9 @@ BAD_TRAINING = {
         [("name", 3)],
         [None],
         [EpochScoring("accuracy")],
+        [("a", Callback()), ("a", Callback())],
+        [("epoch_timer", Callback())],
+        [("tsmae_lr_schedule", Callback())],
     ],
     "compile": OUT_OF_RANGE["boolean"],
     "device": ["gpu", "cuda:99", "meta", 0, None, "", torch.device("cuda:99")],

@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 
 pytest.importorskip("matplotlib")
 
@@ -20,6 +21,15 @@ def test__plot_embedding__a_point_a_series_in_its_class(method, tmp_path):
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b", "c"]
     figure.savefig(tmp_path / "embedding.png")
     assert (tmp_path / "embedding.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test__plot_embedding__sklearn_told_to_give_frames__the_same(method):
+    embedding = np.random.default_rng(0).normal(size=(30, 5))
+    points = [c.get_offsets() for c in plot_embedding(embedding, method=method).axes[0].collections]
+    with sklearn.config_context(transform_output="pandas"):
+        figure = plot_embedding(embedding, method=method)
+    np.testing.assert_array_equal([c.get_offsets() for c in figure.axes[0].collections], points)
 
 
 @pytest.mark.parametrize("missing", [None, np.nan])

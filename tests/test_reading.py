@@ -154,6 +154,8 @@ def test__read_panel__polars__as_pandas():
         assert read.channels == ["a", "b"]
     with pytest.raises(TypeError, match="flat DataFrame"):
         read_panel(frame, single_series=False)
+    series = np.arange(12.0).reshape(3, 4)
+    assert_array_equal(read_panel(polars.DataFrame({"a": series})).values, series[:, None])
 
 
 def test__read_panel__pyarrow__as_pandas():
@@ -291,6 +293,7 @@ def test__shape_that_float32_cannot_hold__fit_warns_and_transform_does_not(small
 
 DAYS = pd.date_range("2024-01-01", periods=12, freq="B")
 MONTHS = pd.date_range("2024-01-31", periods=12, freq="ME")
+NANOSECONDS = 1_700_000_000_000_000_000  # since 1970; a float has no digits for single ones
 TIMED = {  # from an index for each series
     "multiindex": lambda times: pd.concat(
         {f"s{i}": pd.DataFrame({"a": np.arange(len(t))}, t) for i, t in enumerate(times)}
@@ -306,8 +309,9 @@ TIMED = {  # from an index for each series
 @pytest.mark.parametrize(
     "skips",
     [pd.Index([0, 1, 2, 4]), pd.Index([0, 1, 3], dtype="Int64"), pd.Index([0.0, 0.1, 0.5]),
-     DAYS.delete(5), MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s")],
-    ids=["integers", "nullable", "floats", "days", "periods", "timedeltas"],
+     DAYS.delete(5), MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s"),
+     NANOSECONDS + 4 * pd.Index([0, 1, 3])],
+    ids=["integers", "nullable", "floats", "days", "periods", "timedeltas", "nanoseconds"],
 )  # fmt: skip
 def test__time__skips_points__warns_of_the_series(container, skips):
     even = skips[:2]
@@ -321,8 +325,9 @@ def test__time__skips_points__warns_of_the_series(container, skips):
     "times",
     [[pd.RangeIndex(3, 9), pd.Index([0, 2, 4]), pd.Index([0, 10])],
      [DAYS, DAYS[3:], DAYS[:1]], [MONTHS, MONTHS[2:], MONTHS[::2]],
-     [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["1", "2", "9"])]],
-    ids=["steps", "business days", "months", "jitter", "text"],
+     [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["1", "2", "9"])],
+     [NANOSECONDS + 200 * pd.RangeIndex(30)]],
+    ids=["steps", "business days", "months", "jitter", "text", "nanoseconds"],
 )  # fmt: skip
 def test__time__even_or_nearly__no_warning(container, times, recwarn):
     read_panel(container(times))

@@ -308,11 +308,24 @@ def test__callbacks__keep_neither_optimiser_nor_weights(panel, small):
     assert callbacks[1].best_epoch_ in (1, 2)  # what they say of the fit stays
 
 
-def test__early_stopping__without_held_out_series__says_so_before_training(panel, small):
-    settings = {**small, "callbacks": [("stop", EarlyStopping())]}
-    with pytest.raises(ValueError, match=r"'callbacks'.*'valid_loss': set 'validation_fraction'"):
-        TimeMAETransformer(**settings).fit(panel[0])
-    TimeMAETransformer(**settings, validation_fraction=0.3).fit(panel[0])
+@pytest.mark.parametrize(
+    ("callback", "monitor"),
+    [
+        (EarlyStopping(), "valid_loss"),
+        (Checkpoint(), "valid_loss_best"),
+        (LRScheduler("ReduceLROnPlateau", monitor="valid_loss"), "valid_loss"),
+    ],
+)
+def test__callbacks__wait_for_held_out_series__says_so_before_training(
+    panel, small, callback, monitor, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where a checkpoint goes
+    own = {"callbacks": [("own", callback)]}
+    words = f"'callbacks'.*'{monitor}': set 'validation_fraction'"
+    for estimator in (TimeMAETransformer(**small, **own), TimeMAEClassifier(**own)):
+        with pytest.raises(ValueError, match=words):
+            estimator.fit(*panel)
+    TimeMAETransformer(**small, **own, validation_fraction=0.3).fit(panel[0])
 
 
 @pytest.mark.parametrize("patience", [None, 9])

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from tsmae.nn import LAYERS, STATISTICS
 from tsmae.training.device import uses_bfloat16
@@ -92,21 +92,30 @@ TRANSFORMER = {
 def check_callbacks(callbacks: list | tuple | None, held_out: bool) -> None:
     """Raise unless each is a skorch callback, or a pair of its name and itself as skorch takes it.
 
-    And, if nothing is `held_out`, if one waits for the loss on it.
+    And if two have one name, or if one waits for a loss that is not recorded as nothing is
+    `held_out`.
     """
+    names = {"epoch_timer"}  # of skorch
     for item in callbacks or []:
         named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
         callback = item[1] if named else item
+        if named:
+            if item[0] in names or item[0].startswith("tsmae_"):
+                raise ValueError(
+                    "The 'callbacks' parameter must hold names that differ, and none that is "
+                    f"'epoch_timer' or begins with 'tsmae_'. Got {callbacks!r} with {item!r}."
+                )
+            names.add(item[0])
         if not isinstance(callback, Callback):
             raise TypeError(
                 "The 'callbacks' parameter must hold instances of skorch.callbacks.Callback or "
                 f"pairs (name, callback). Got {callbacks!r} with {item!r} instead."
             )
-        monitor = callback.monitor if isinstance(callback, EarlyStopping) else ""
+        monitor = getattr(callback, "monitor", None)
         if not held_out and isinstance(monitor, str) and monitor.startswith("valid_"):
             raise ValueError(
                 f"The 'callbacks' parameter holds {callback!r}, which waits for {monitor!r}: set "
-                "'validation_fraction', or monitor='train_loss'."
+                f"'validation_fraction', or monitor={monitor.replace('valid', 'train')!r}."
             )
         if isinstance(callback, (BatchScoring, EpochScoring)):
             raise TypeError(

@@ -209,7 +209,9 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
     if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
         numbers = time.asi8
     elif pd.api.types.is_any_real_numeric_dtype(time.dtype):
-        numbers = time.to_numpy(np.float64)
+        # nanoseconds since 1970 exceed a float's digits
+        whole = pd.api.types.is_integer_dtype(time.dtype) and not time.hasnans
+        numbers = time.to_numpy(np.int64 if whole else np.float64)
     else:
         return []
     steps = np.append(np.diff(numbers).astype(np.float64), np.nan)
@@ -226,7 +228,7 @@ def _warn_of_uneven(names: Sequence) -> None:
     """Warn of the series of these names, if there are any."""
     if len(names):
         warnings.warn(
-            f"The points of {len(names)} series in X, first those of {names[0]!r}, are unevenly "
+            f"The points of {len(names)} series in X, first those of {names[0]}, are unevenly "
             "spaced in time, and count as evenly spaced. If rows are absent, insert them as NaN, "
             "which are gaps; otherwise resample.",
             stacklevel=2,
@@ -323,7 +325,7 @@ def _read_multiindex(X: pd.DataFrame) -> NamedPanel:
     levels = list(range(X.index.nlevels - 1))
     keys = X.index.get_level_values(0) if len(levels) == 1 else X.index.droplevel(-1)
     ids, instances = pd.factorize(keys)
-    if (ids < 0).any():
+    if any((codes < 0).any() for codes in X.index.codes[:-1]):
         raise ValueError("The MultiIndex of X has missing instance names.")
     if (np.diff(ids) < 0).any():
         raise ValueError(
@@ -443,7 +445,8 @@ def _as_pandas(X: Any) -> Any:
         return X
     if any(name.startswith("__index__") for name in X.columns):  # sktime's panel
         return X
-    return pd.DataFrame({name: X[name].to_numpy() for name in X.columns})
+    columns = {name: X[name].to_numpy() for name in X.columns}
+    return pd.DataFrame({name: list(c) if c.ndim > 1 else c for name, c in columns.items()})
 
 
 def _read_other(X: Any) -> NamedPanel:

@@ -14,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import KFold, check_cv, train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
@@ -413,11 +414,13 @@ class TimeMAEClassifier(
             )
         values, outputs = read.values[labeled], [labels[labeled] for labels in outputs]
         weights = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        predicted = self.predict(values)
+        _check_same_outputs(y, predicted)
         if len(outputs) == 1:
-            return ClassifierMixin.score(self, values, outputs[0], weights)
-        predicted = _outputs(self.predict(values))
-        right = [p == labels for p, labels in zip(predicted, outputs, strict=True)]
-        return float(np.average(np.all(right, axis=0), weights=weights))
+            return float(accuracy_score(outputs[0], predicted, sample_weight=weights))
+        pairs = zip(_outputs(predicted), outputs, strict=True)
+        right = np.all([p == labels for p, labels in pairs], axis=0)
+        return float(np.average(right, weights=weights))
 
     def fit_predict(
         self, X: Any, y: Any, cv: Any = None, change_state: bool = True
@@ -859,6 +862,18 @@ def _outputs(y) -> list:
     if not _has_several_outputs(y):
         return [y]
     return [y.iloc[:, j] for j in range(y.shape[1])] if isinstance(y, pd.DataFrame) else list(y.T)
+
+
+def _check_same_outputs(y, predicted) -> None:
+    """Raise unless labels have the outputs of a prediction, which are those of the fit."""
+    n_given, n_fitted = len(_outputs(y)), len(_outputs(predicted))
+    if n_given != n_fitted:
+        raise ValueError(f"y has {n_given} outputs, but in fit it had {n_fitted}.")
+    if n_given == 1 or not isinstance(y, pd.DataFrame):
+        return
+    given, fitted = list(y.columns), list(predicted.columns)
+    if given != fitted and fitted != list(range(n_fitted)):  # those of an array have no names
+        raise ValueError(f"The columns of y are {given}, but in fit they were {fitted}.")
 
 
 def _sample_of_all_classes(targets: np.ndarray, seed: int) -> np.ndarray:

@@ -65,14 +65,15 @@ def plot_embedding(
         )
     if method == "pca":
         reduced = PCA(2)
-        plane = reduced.fit_transform(embedding)
+        plane = np.asarray(reduced.fit_transform(embedding))  # a frame, if scikit-learn was told so
         share = reduced.explained_variance_ratio_
         names = [f"component {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
     elif method == "tsne":
         from sklearn.manifold import TSNE
 
         perplexity = min(30.0, (len(embedding) - 1) / 3)
-        plane = TSNE(perplexity=perplexity, random_state=random_state).fit_transform(embedding)
+        reduced = TSNE(perplexity=perplexity, random_state=random_state)
+        plane = np.asarray(reduced.fit_transform(embedding))
         names = ["t-SNE 1", "t-SNE 2"]
     else:
         raise ValueError(f"method={method!r} must be 'pca' or 'tsne'.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _BLOCK_VALUES = 2**20  # of the statistics: 8 MB
+_ROUNDING = 1e-6  # of the level; what varies by less is constant
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def channel_statistics(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         mean = sum(float(np.nansum(block)) for block in _blocks(panel, c)) / count
         squares = (float(np.nansum(np.square(block - mean))) for block in _blocks(panel, c))
         deviation = np.sqrt(sum(squares) / count)
-        if deviation <= 1e-6 * abs(mean) or np.float32(deviation) == 0:
+        if deviation <= _ROUNDING * abs(mean) or np.float32(deviation) == 0:
             deviation = np.inf
         means.append(mean)
         scales.append(deviation)
@@ -121,7 +122,7 @@ def median_own_deviation(panel: Panel) -> np.ndarray:
             magnitude = np.nanmax(np.abs(values), 1, initial=0.0)
             values -= (np.nansum(values, 1) / count)[:, None]
             deviation = np.sqrt(np.nansum(np.square(values, out=values), 1) / count)
-            varying.append(deviation[deviation > 1e-6 * magnitude])
+            varying.append(deviation[deviation > _ROUNDING * magnitude])
         deviations = np.concatenate(varying)
         medians.append(np.median(deviations) if len(deviations) else 0.0)
     return np.array(medians)

@@ -190,8 +190,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether pre-training trains the feature encoder, or leaves it at the weights it has at the
         start.
     augment : bool, default=False
-        Whether windows are predicted on random crops of the series, stretched to their length
-        and scaled. The contrast always compares such crops.
+        Whether windows are predicted on random crops of all series, stretched to their length
+        and scaled. The contrast always compares such crops; a classifier, by default, is
+        fine-tuned on those of half of the series.
     jitter : float, default=0.0
         Of the series whose windows are predicted: each channel, scaled, is multiplied by
         exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each

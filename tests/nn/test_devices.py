@@ -94,8 +94,10 @@ def test__fine_tuning_and_readout__make_tensors_where_the_batch_is(batch, precis
     settings = {"label_smoothing": 0.1, "augment": True, "jitter": 0.1, "generator": generator}
     net = FineTuningNet(classifier, class_weight=torch.ones(3), **settings).initialize()
     labels = torch.ones(len(x), dtype=torch.long)
-    with torch.device("meta"), precision:
+    with torch.device("meta"), precision, Waits() as waits:
         loss = net.train_step_single(Batch(x, labels, complete))["loss"].detach()
+    assert waits.n == (0 if complete else 6)  # lengths for "none", by layer and reading
+    with torch.device("meta"), precision:
         squares = encoder.squared_slopes(x, complete)
         moments = encoder.moments(x, complete)
     for value in (loss, squares, moments):

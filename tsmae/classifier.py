@@ -67,8 +67,9 @@ class TimeMAEClassifier(
           `transformer`; of more than 20 000 labelled series, on those of a random 20 000.
         - "random": encoder and head from random weights without pre-training (FineZero+); for a
           frozen `transformer` a copy of its settings with new weights.
-        - "auto": "all", and "head" for fewer than 400 labelled series: up to there it is as good
-          on average, safer, and takes less time.
+        - "auto": "all", and "head" for fewer than 400 labelled series: there it is safer and takes
+          less time. Where many series without a label are like those to be predicted, "all" can be
+          worth a point or two from some 60 labels on.
     max_epochs : int, default=16
         Epochs of fine-tuning. Without `augment` 8 were better, and 4 worse. With "head" this and
         the other settings of training are unused, but for `class_weight` and `self_training`.

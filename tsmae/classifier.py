@@ -101,9 +101,10 @@ class TimeMAEClassifier(
         labels alone.
     pooling : str or tuple of str, default=("mean", "quarters")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
-        transformer's. Maxima, deviations and autocorrelations make good fixed features, but an
-        encoder that is trained through them generalises worse; correlations between features and
-        winners were not tried.
+        transformer's. Maxima and deviations make good fixed features, but an encoder that is
+        trained through them generalises worse. With "autocorrelation" beside the default it
+        gained 0.3 to 0.7 points on held-out training parts of three panels, and cost two 0.1 or
+        less (``benchmarks/results/README.md``); winners were not tried.
     pooling_layers : {"last", "all", "ends"}, default="last"
     pooling_resolutions : tuple of int, default=(1,)
     pooling_slopes : tuple of int, default=()

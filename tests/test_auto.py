@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tsmae import TimeMAETransformer, _auto
+from tsmae import TimeMAEClassifier, TimeMAETransformer, _auto
 from tsmae.nn import TimeMAE, TimeMAEConfig
 from tsmae.panel import Panel
 from tsmae.training import augmentation
@@ -93,6 +93,8 @@ def test__bounds__are_those_that_the_readme_names():
         assert [_auto.n_epochs(n, course) for n in steps] == [15, 14, 1]
     assert [_auto.fine_tuned(n) for n in (399, 400)] == ["head", "all"]
     assert [_auto.jitter(*labels) for labels in ((999, 2), (1000, 2), (1000, 1))] == [0, 0.3, 0]
+    fine_tuning = TimeMAEClassifier()
+    assert (fine_tuning.max_epochs, fine_tuning.lr, fine_tuning.augment) == (16, 5e-4, True)
 
 
 def test__batch_size__given__stays(monkeypatch):

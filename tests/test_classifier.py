@@ -683,8 +683,8 @@ def test__score__other_outputs_than_in_fit__says_so(panel, small):
             Y[["b", "a"]],
             r"columns of y are \['b', 'a'\], but in fit they were \['a', 'b'\]",
         ),
-        (of_two, y, "y has 1 outputs, but in fit it had 2"),
-        (of_one, Y, "y has 2 outputs, but in fit it had 1"),
+        (of_two, y, r"y has 1 output\(s\), but in fit it had 2"),
+        (of_one, Y, r"y has 2 output\(s\), but in fit it had 1"),
     ):
         with pytest.raises(ValueError, match=words):
             classifier.score(X, labels)

@@ -870,7 +870,7 @@ def _check_same_outputs(y, predicted) -> None:
     """Raise unless labels have the outputs of a prediction, which are those of the fit."""
     n_given, n_fitted = len(_outputs(y)), len(_outputs(predicted))
     if n_given != n_fitted:
-        raise ValueError(f"y has {n_given} outputs, but in fit it had {n_fitted}.")
+        raise ValueError(f"y has {n_given} output(s), but in fit it had {n_fitted}.")
     if n_given == 1 or not isinstance(y, pd.DataFrame):
         return
     given, fitted = list(y.columns), list(predicted.columns)

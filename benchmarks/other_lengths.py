@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import Clock, dataset_of, encoder, fit_probe, settings
+from benchmarks.protocols import Clock, dataset_of, encoder, linear_probe, settings
 from benchmarks.reports import markdown, spread
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the data set's length, in fit and in predict
@@ -32,7 +32,7 @@ def measure(cell: Cell) -> dict:
     by_length = {}
     with Clock() as clock:
         embeddings = transformer.transform(X)
-        probe = fit_probe(embeddings, y)
+        probe = linear_probe().fit(embeddings, y)
         for share in _SHARES:
             part = dataset.X_test[:, :, : round(share * n_points)]
             accuracy = probe.score(transformer.transform(part), dataset.y_test)

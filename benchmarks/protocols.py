@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -45,7 +44,9 @@ _IRRELEVANT = {
     "random_state", "verbose", "device", "callbacks", "transformer",
     "self_training",  # without effect where no series is marked as unlabeled
 }  # fmt: skip
-_EVERYTHING = {"fine_tune": "all"}  # FineAll and FineZero+ train all weights, whatever the default
+# FineAll and FineZero+ train all weights, whatever the default, through the readout of before
+# autocorrelations were part of it
+_EVERYTHING = {"fine_tune": "all", "pooling": ["mean", "quarters"]}
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
@@ -269,12 +270,12 @@ def encoder(cell: Cell, X: np.ndarray) -> tuple[TimeMAETransformer, dict]:
 
 def probed(cell: Cell) -> dict:
     """FineZero and FineLast: a linear probe on the untrained and on the pre-trained encoder."""
-    return _linear_probe(cell, fit_probe)
+    return _probe(cell, linear_probe())
 
 
 def plainly_probed(cell: Cell) -> dict:
     """FineLast as in a pipeline: `LogisticRegression()` on what `transform` gives."""
-    return _linear_probe(cell, LogisticRegression().fit)
+    return _probe(cell, LogisticRegression())
 
 
 def self_trained(cell: Cell) -> dict:
@@ -357,18 +358,17 @@ def transfer(cell: Cell) -> dict:
     return _fine_tune(cell, dataset, transformer, cost)
 
 
-def fit_probe(embeddings: pd.DataFrame, y: np.ndarray) -> Pipeline:
-    """Standardise, then the linear probe; fitted."""
-    scaler = StandardScaler()
-    return make_pipeline(scaler, probe.fit_probe(scaler.fit_transform(embeddings), y))
+def linear_probe() -> Pipeline:
+    """Standardise, then the linear probe."""
+    return make_pipeline(StandardScaler(), probe.LinearProbe())
 
 
-def _linear_probe(cell: Cell, fit: Callable) -> dict:
+def _probe(cell: Cell, classifier) -> dict:
     dataset = dataset_of(cell)
     transformer, cost = encoder(cell, dataset.X_train)
     rows = labelled(cell, dataset)
     with Clock() as fitting:
-        classifier = fit(transformer.transform(dataset.X_train[rows]), dataset.y_train[rows])
+        classifier.fit(transformer.transform(dataset.X_train[rows]), dataset.y_train[rows])
     with Clock() as predicting:
         predicted = classifier.predict(transformer.transform(dataset.X_test))
     return {

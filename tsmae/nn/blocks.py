@@ -29,9 +29,9 @@ class Attention(nn.Module):
         self.cross = cross
         if cross:
             self.query = linear(d_model, d_model)
-            self.key_value = linear(d_model, 2 * d_model)
+            self.key_value = linear(d_model, 2 * d_model, n_fused=2)
         else:
-            self.query_key_value = linear(d_model, 3 * d_model)
+            self.query_key_value = linear(d_model, 3 * d_model, n_fused=3)
         self.output = linear(d_model, d_model)
 
     def forward(

@@ -11,9 +11,14 @@ from torch.nn import functional as F
 _BIAS_AT_INIT = 0.1  # as the released TimeMAE
 
 
-def linear(n_inputs: int, n_outputs: int, bias: bool = True) -> nn.Linear:
-    """A linear layer whose weights are not drawn yet: torch would use its global generator."""
-    return nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias, dtype=torch.float32)
+def linear(n_inputs: int, n_outputs: int, bias: bool = True, n_fused: int = 1) -> nn.Linear:
+    """A linear layer whose weights are not drawn yet: torch would use its global generator.
+
+    Its outputs may be those of `n_fused` layers of one size, computed in one product.
+    """
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias, dtype=torch.float32)
+    layer.n_fused = n_fused
+    return layer
 
 
 def convolution(n_inputs: int, n_outputs: int, kernel: int, bias: bool = True) -> nn.Conv1d:
@@ -49,14 +54,15 @@ def norm(width: int) -> nn.LayerNorm:
 def initialize(module: nn.Module, block: str, generator: torch.Generator) -> None:
     """Draw all linear and convolution weights of `module` from `generator`.
 
-    ``"timemae"`` as released: Xavier-normal weights, biases 0.1. ``"pre_norm"``: normal of
-    variance 1 / inputs, zero biases.
+    ``"timemae"`` as released: Xavier-normal weights, each of fused layers on its own, biases 0.1.
+    ``"pre_norm"``: normal of variance 1 / inputs, zero biases.
     """
     for part in module.modules():
         if not isinstance(part, (nn.Linear, nn.Conv1d)):
             continue
         if block == "timemae":
-            nn.init.xavier_normal_(part.weight, generator=generator)
+            for weight in part.weight.chunk(getattr(part, "n_fused", 1)):
+                nn.init.xavier_normal_(weight, generator=generator)
         else:
             std = 1.0 / math.sqrt(part.weight[0].numel())
             nn.init.trunc_normal_(part.weight, std=std, generator=generator)

@@ -127,8 +127,8 @@ METHODS = {  # the untrained encoder, then the pre-trained one
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
 # tokenizers would change nothing; and a sixteenth of HAR's 1200 series a step
-_PREDICTING = {**_auto.PREDICTING, "batch_size": 75}
-_BASES: dict[str, dict] = {"paper": {}, "defaults": _PREDICTING}
+_CODEWORDS = {**_auto.CODEWORDS, "batch_size": 75}
+_BASES: dict[str, dict] = {"paper": {}, "defaults": _CODEWORDS}
 BASE = "as it is"
 _EPOCHS = 10
 
@@ -139,7 +139,7 @@ def cells(options) -> list[Cell]:
         for preset, changes in CHANGES.items()
         for name, change in {BASE: {}, **changes}.items()
     ] + [
-        ("fine-tuning", name, {**settings(**_PREDICTING), "classifier": change})
+        ("fine-tuning", name, {**settings(**_CODEWORDS), "classifier": change})
         for name, change in {BASE: {}, **FINE_TUNING}.items()
     ]
     return [
@@ -158,7 +158,7 @@ def report(results: pd.DataFrame, options) -> str:
         f"same architecture and the same readout. Pre-training takes {options.epochs} epochs "
         "here, fewer than the presets', so that all rows can be afforded: compare rows with each "
         "other, not with the main table. The defaults predict codewords here, as they do on "
-        f"large panels, whatever the size of this one, in batches of {_PREDICTING['batch_size']}."
+        f"large panels, whatever the size of this one, in batches of {_CODEWORDS['batch_size']}."
     ]
     for dataset, part in results.groupby("dataset", sort=False):
         for section, (untrained, trained) in METHODS.items():

@@ -187,7 +187,11 @@ def adapted(cell: Cell, options: argparse.Namespace) -> Cell:
 
 def command(table: Table, argv: Sequence[str] | None = None) -> str:
     """The command as another reader would type it: without this machine's folders."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [
+        part
+        for word in (sys.argv[1:] if argv is None else argv)
+        for part in (word.split("=", 1) if word.startswith("--") else [word])
+    ]
     kept = []
     for word in words:
         if kept and kept[-1] in ("--data-dir", "--results", "--encoders"):

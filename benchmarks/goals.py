@@ -13,25 +13,16 @@ from benchmarks.cells import NOT_RUN
 from benchmarks.cli import Table, cells_of, main, options_of, stored
 from benchmarks.reports import markdown, means, spread, write
 
-_TABLES = (main_table, few_labels, archive, ragged, accuracy_per_second, speed)
 _NATIVE_LOSS = 2.0  # points that 30 % of missing values may cost
 
 
 def cells(options) -> list:
     """Those of all tables that the goals are read from."""
-    tables = [module.TABLE for module in _TABLES]
-    return [cell for table in tables for cell in cells_of(table, options_of(table, options))]
+    return [cell for table in _ROWS for cell in cells_of(table, options_of(table, options))]
 
 
 def report(results: pd.DataFrame, options) -> str:
-    rows = [
-        *_few_labels(stored(few_labels.TABLE, options)),
-        *_main(stored(main_table.TABLE, options)),
-        *_archive(stored(archive.TABLE, options)),
-        *_ragged(stored(ragged.TABLE, options)),
-        *_seconds(stored(accuracy_per_second.TABLE, options)),
-        *_speed(stored(speed.TABLE, options)),
-    ]
+    rows = [row for table, rows_of in _ROWS.items() for row in rows_of(stored(table, options))]
     table = pd.DataFrame(rows, columns=["goal", "bar", "measured", "reached", "beside"])
     # the cells are in the files of their tables
     write(options.results / "goals.csv", table.to_csv(index=False))
@@ -181,6 +172,18 @@ def _speed(results: pd.DataFrame) -> list[tuple]:
     ]  # fmt: skip
 
 
+# what the goals are read from, and by what
+_ROWS = {
+    module.TABLE: rows_of
+    for module, rows_of in {
+        few_labels: _few_labels,
+        main_table: _main,
+        archive: _archive,
+        ragged: _ragged,
+        accuracy_per_second: _seconds,
+        speed: _speed,
+    }.items()
+}
 TABLE = Table("goals", "Goals and where they stand", (), cells, report)
 
 if __name__ == "__main__":

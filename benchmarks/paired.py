@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tsmae import TimeMAETransformer, presets
-from tsmae._auto import PREDICTING
+from tsmae._auto import CODEWORDS
 from tsmae.nn import TimeMAE, blocks
 from tsmae.nn.dropout import dropout
 from tsmae.nn.masking import take
@@ -219,7 +219,7 @@ def _of_training() -> Pairs:
         in_turn,
     )
 
-    predicting = TimeMAETransformer(**PREDICTING, max_epochs=0, random_state=0)
+    predicting = TimeMAETransformer(**CODEWORDS, max_epochs=0, random_state=0)
     for name, share in (("complete", 0.0), ("with gaps", 0.3)):
         holed = panel[:_BATCH].copy()
         holed[np.random.default_rng(0).random(holed.shape) < share] = np.nan
@@ -262,7 +262,7 @@ def _of_training() -> Pairs:
     yield "optimiser: fused AdamW / for-loop", optimizer(fused=True), optimizer(foreach=False)
 
     def fit(**settings):
-        settings = {**PREDICTING, "max_epochs": 1, "random_state": 0, **settings}
+        settings = {**CODEWORDS, "max_epochs": 1, "random_state": 0, **settings}
         return lambda: TimeMAETransformer(**settings).fit(panel)
 
     yield (

@@ -240,10 +240,17 @@ def pretrained(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETrans
 
 @functools.cache
 def _code() -> str:
-    """Digest of tsmae's code without comments and layout: an encoder of other code is stale."""
+    """Digest of tsmae's code without comments and layout, and of the weights it comes with.
+
+    An encoder of others is stale.
+    """
     root = Path(tsmae.__file__).parent
     trees = [ast.dump(ast.parse(path.read_text())) for path in sorted(root.rglob("*.py"))]
-    return digest(trees)
+    weights = [
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.safetensors"))
+    ]
+    return digest([trees, weights])
 
 
 def _random(parameters: dict, X: np.ndarray, seed: int) -> tuple[TimeMAETransformer, dict]:

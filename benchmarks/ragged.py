@@ -21,9 +21,9 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-_TOLD_APART = {**_auto.TELLING_APART, "max_epochs": 10, "batch_size": 93}
+_CONTRASTIVE = {**_auto.CONTRASTIVE, "max_epochs": 10, "batch_size": 93}
 _CUTS: dict[int | None, dict] = {  # series of a panel with gaps, at most, and settings
-    1500: _TOLD_APART,  # as smaller panels are by default
+    1500: _CONTRASTIVE,  # as smaller panels are by default
     3000: {},
     None: {},
 }
@@ -117,7 +117,7 @@ def report(results: pd.DataFrame, options) -> str:
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
         "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. Its 1500 are "
         "told apart, as smaller panels are by default, in "
-        f"{_TOLD_APART['max_epochs']} epochs of batches of {_TOLD_APART['batch_size']}. "
+        f"{_CONTRASTIVE['max_epochs']} epochs of batches of {_CONTRASTIVE['batch_size']}. "
         "JapaneseVowels has windows of 4 points. All else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",

@@ -20,7 +20,7 @@ from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.protocols import build, settings
 from benchmarks.reports import markdown, spread
-from tsmae._auto import PREDICTING
+from tsmae._auto import CODEWORDS
 
 _SHAPE = (9, 128)  # channels and points of HAR
 _BATCH = 128
@@ -58,7 +58,7 @@ def _step(cell: Cell) -> dict:
     X, parameters = _panel(cell), cell.settings["transformer"]
     n_steps, n_repeats = cell.settings["steps"], cell.settings["repeats"]
     # as on a large panel; the products are counted on a single batch
-    train = {**PREDICTING, **parameters, "batch_size": _BATCH}
+    train = {**CODEWORDS, **parameters, "batch_size": _BATCH}
     history = build({**train, "max_epochs": 1 + n_repeats}, cell.seed).fit(X).history_
     seconds = min(epoch["duration"] for epoch in history[1:]) / n_steps
     # one step is what a fit of one step does beyond a fit of none
@@ -81,7 +81,7 @@ def _profile(cell: Cell) -> dict:
     """The operations that take the most of a training epoch's own CPU time."""
     X = _panel(cell)
     transformer = build(
-        {**PREDICTING, **cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1},
+        {**CODEWORDS, **cell.settings["transformer"], "batch_size": _BATCH, "max_epochs": 1},
         cell.seed,
     )
     transformer.fit(X)

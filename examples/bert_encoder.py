@@ -4,8 +4,6 @@ Any module that maps (B, N, d) to (B, N, d) will do. BERT is fed embeddings inst
 its weights are random, nothing is downloaded. It needs ``pip install transformers``.
 """
 
-from functools import partial
-
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -40,9 +38,7 @@ class BertEncoder(torch.nn.Module):
 if __name__ == "__main__":
     X_train, y_train = load_basic_motions(split="train", return_type="numpy3D")
     X_test, y_test = load_basic_motions(split="test", return_type="numpy3D")
-    transformer = TimeMAETransformer(
-        encoder=partial(BertEncoder, n_layers=2), max_epochs=10, random_state=0
-    )
+    transformer = TimeMAETransformer(encoder=BertEncoder, max_epochs=10, random_state=0)
     pipeline = make_pipeline(transformer, LogisticRegression(max_iter=1000))
     pipeline.fit(X_train, y_train)
     print(f"accuracy of a linear probe on BERT: {pipeline.score(X_test, y_test):.3f}")

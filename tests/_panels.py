@@ -1,11 +1,13 @@
 """Panels, containers and settings that several test files use."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae._parameters import READOUT
-from tsmae.nn import TimeMAEConfig
+from tsmae.nn import TimeMAE, TimeMAEConfig
 
 
 def architecture(**changed):
@@ -86,3 +88,26 @@ def containers(series):
             {name: [s[c] for s in series] for c, name in enumerate(names)}
         ),
     }
+
+
+TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "n_codewords": 8}
+
+
+def noise(n, n_points=16):
+    """(n, 1, n_points), float32."""
+    return np.random.default_rng(0).normal(size=(n, 1, n_points)).astype(np.float32)
+
+
+def steps_of(monkeypatch, argument):
+    """A list that fills with (training, the argument of `TimeMAE.forward`) as steps are made."""
+    seen, forward = [], TimeMAE.forward
+    arguments = inspect.signature(forward)
+
+    def spy(*args, **kwargs):
+        bound = arguments.bind(*args, **kwargs)
+        bound.apply_defaults()
+        seen.append((args[0].training, bound.arguments[argument]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(TimeMAE, "forward", spy)
+    return seen

@@ -1,47 +1,25 @@
 """What the defaults adapt to the panel, and only to it."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
+from _panels import TINY, noise, steps_of
 from sklearn.linear_model import LogisticRegression
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer, _auto
-from tsmae.nn import TimeMAE, TimeMAEConfig
+from tsmae.nn import TimeMAEConfig
 from tsmae.panel import Panel
 from tsmae.training import augmentation
 from tsmae.training.augmentation import crop_and_stretch
 from tsmae.training.batches import batch_starts
 from tsmae.training.randomness import new_generator
 
-TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "n_codewords": 8}
-
-
-def panel(n, n_points=16):
-    return np.random.default_rng(0).normal(size=(n, 1, n_points)).astype(np.float32)
-
-
-def steps_of(monkeypatch, argument):
-    """A list that fills with (training, the argument of `TimeMAE.forward`) as steps are made."""
-    seen, forward = [], TimeMAE.forward
-    arguments = inspect.signature(forward)
-
-    def spy(*args, **kwargs):
-        bound = arguments.bind(*args, **kwargs)
-        bound.apply_defaults()
-        seen.append((args[0].training, bound.arguments[argument]))
-        return forward(*args, **kwargs)
-
-    monkeypatch.setattr(TimeMAE, "forward", spy)
-    return seen
-
 
 @pytest.mark.parametrize(
     ("n_points", "length"), [(2, 1), (8, 2), (20, 5), (24, 6), (32, 8), (500, 8)]
 )
 def test__window_length__auto__eight_or_a_quarter(n_points, length):
-    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(4, n_points))
+    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(noise(4, n_points))
     assert fitted.config_.window_length == length
 
 
@@ -99,7 +77,7 @@ def test__bounds__are_those_that_the_readme_names():
 
 def test__batch_size__given__stays(monkeypatch):
     seen = steps_of(monkeypatch, "x")
-    TimeMAETransformer(**TINY, max_epochs=1, batch_size=5, random_state=0).fit(panel(12))
+    TimeMAETransformer(**TINY, max_epochs=1, batch_size=5, random_state=0).fit(noise(12))
     assert [len(x) for _, x in seen] == [5, 5, 2]
 
 
@@ -107,7 +85,7 @@ def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
     assert batch_starts(33, 32) == [0] and batch_starts(34, 32) == [0, 32]
     assert batch_starts(3, 1) == [0, 1, 2] and batch_starts(1, 32) == [0]
     seen = steps_of(monkeypatch, "x")
-    TimeMAETransformer(**TINY, max_epochs=3, random_state=0).fit(panel(65))
+    TimeMAETransformer(**TINY, max_epochs=3, random_state=0).fit(noise(65))
     assert [len(x) for _, x in seen] == 3 * [32, 33]
 
 
@@ -116,7 +94,7 @@ def test__batches__last_series_alone__joins_the_batch_before(monkeypatch):
 )
 def test__max_epochs__auto__fifteen_and_fewer_of_many_steps(monkeypatch, n, most_steps, n_epochs):
     monkeypatch.setattr(_auto, "_MOST_STEPS", most_steps)  # batches of 32
-    fitted = TimeMAETransformer(**TINY, random_state=0).fit(panel(n))
+    fitted = TimeMAETransformer(**TINY, random_state=0).fit(noise(n))
     assert fitted.n_epochs_ == n_epochs
 
 
@@ -136,14 +114,14 @@ def test__max_epochs__auto__random_weights_predict_for_more_steps(monkeypatch, s
     monkeypatch.setitem(_auto.COURSES, ("random", True), course)
     seen = {}
     monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
-    TimeMAETransformer(**settings, standardize=False).fit(panel(70, 32))  # batches of 32
+    TimeMAETransformer(**settings, standardize=False).fit(noise(70, 32))  # batches of 32
     assert seen["n_epochs"] == n_epochs
 
 
 def test__max_epochs__auto__steps_are_those_of_the_series_trained_on(monkeypatch):
     monkeypatch.setattr(_auto, "_MOST_STEPS", 6)
     settings = {**TINY, "validation_fraction": 0.5, "random_state": 0}
-    assert TimeMAETransformer(**settings).fit(panel(70)).n_epochs_ == 3
+    assert TimeMAETransformer(**settings).fit(noise(70)).n_epochs_ == 3
 
 
 @pytest.mark.parametrize(
@@ -171,7 +149,7 @@ def test__codewords__windows_of_one_point__speak_of_its_level():
 )
 def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contrast, dropout):
     monkeypatch.setitem(_auto._SMALL_PANEL, "random", 30)
-    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(panel(n))
+    fitted = TimeMAETransformer(**TINY, max_epochs=1).fit(noise(n))
     config = fitted.config_
     assert (config.mcc_weight, config.contrast_weight, config.dropout) == (mcc, contrast, dropout)
     row = fitted.history_[0]
@@ -182,43 +160,43 @@ def test__objective__auto__few_series_are_told_apart(monkeypatch, n, mcc, contra
 def test__objective__auto__by_the_start(monkeypatch):
     monkeypatch.setattr(_auto, "_SMALL_PANEL", {"random": 10, "synthetic": 30})
     for init, contrast in (("random", 0), ("synthetic", 1), ("auto", 1)):
-        fitted = TimeMAETransformer(init=init, max_epochs=0, random_state=0).fit(panel(20, 32))
+        fitted = TimeMAETransformer(init=init, max_epochs=0, random_state=0).fit(noise(20, 32))
         assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
 
 
 @pytest.mark.parametrize("n", [1, 5])
 def test__objective__given__stays(n):
     given = {"mcc_weight": 0.5, "contrast_weight": 0.25}
-    config = TimeMAETransformer(**TINY, **given, max_epochs=1).fit(panel(n)).config_
+    config = TimeMAETransformer(**TINY, **given, max_epochs=1).fit(noise(n)).config_
     assert (config.mcc_weight, config.contrast_weight) == (0.5, 0.25)
 
 
 def test__contrast__alone_on_a_single_series__error():
     with pytest.raises(ValueError, match=r"contrast_weight=1\.0 needs at least two series in X"):
-        TimeMAETransformer(**TINY, mcc_weight=0.0, contrast_weight=1.0).fit(panel(1))
+        TimeMAETransformer(**TINY, mcc_weight=0.0, contrast_weight=1.0).fit(noise(1))
 
 
 @pytest.mark.parametrize(("n", "fraction"), [(2, 0.5), (3, 0.7), (3, 0.3)])
 def test__contrast__alone_on_a_single_held_out_or_left_series__error(n, fraction):
     estimator = TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=fraction)
     with pytest.raises(ValueError, match=rf"validation_fraction={fraction} leaves .* two of each"):
-        estimator.fit(panel(n))
-    TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=0.5).fit(panel(4))
+        estimator.fit(noise(n))
+    TimeMAETransformer(**TINY, max_epochs=1, validation_fraction=0.5).fit(noise(4))
 
 
 def test__contrast__resolutions__those_of_the_readout_in_turn(monkeypatch):
     seen = steps_of(monkeypatch, "resolution")
     settings = {"batch_size": 4, "max_epochs": 3, "validation_fraction": 0.5}
-    fitted = TimeMAETransformer(**TINY, **settings, pooling_resolutions=(1, 3, 5)).fit(panel(16))
+    fitted = TimeMAETransformer(**TINY, **settings, pooling_resolutions=(1, 3, 5)).fit(noise(16))
     assert [r for training, r in seen if training] == [1, 3, 3, 5, 5, 1]
     assert [r for training, r in seen if not training] == 3 * [1, 3]
     seen.clear()
-    fitted.reconstruction_metrics(panel(16))
+    fitted.reconstruction_metrics(noise(16))
     assert {r for _, r in seen} == {1}  # a single batch
 
 
 def test__contrast__series_of_one_window__learns():
-    fitted = TimeMAETransformer(**TINY, window_length=16, max_epochs=1).fit(panel(8))
+    fitted = TimeMAETransformer(**TINY, window_length=16, max_epochs=1).fit(noise(8))
     assert fitted.history_[0]["contrast"] > 0
 
 
@@ -287,15 +265,15 @@ def test__scaling__auto__needs_most_channels_and_series_that_vary():
 def test__lr__auto__in_proportion_to_few_series__and_by_the_start(monkeypatch, n, settings, used):
     seen = {}
     monkeypatch.setattr("tsmae.transformer.pretrain", lambda *a, **given: seen.update(given) or [])
-    TimeMAETransformer(**settings, max_epochs=1, standardize=False).fit(panel(n, 32))
+    TimeMAETransformer(**settings, max_epochs=1, standardize=False).fit(noise(n, 32))
     assert seen["lr"] == pytest.approx(used)
 
 
 @pytest.mark.parametrize("trained", [True, False])
 def test__train_stem__only_then_the_feature_encoder_changes(trained):
     settings = {**TINY, "random_state": 0}
-    start = TimeMAETransformer(**settings, max_epochs=0).fit(panel(20)).model_
-    fitted = TimeMAETransformer(**settings, max_epochs=3, train_stem=trained).fit(panel(20)).model_
+    start = TimeMAETransformer(**settings, max_epochs=0).fit(noise(20)).model_
+    fitted = TimeMAETransformer(**settings, max_epochs=3, train_stem=trained).fit(noise(20)).model_
     before, after = (m.backbone.feature_encoder.state_dict() for m in (start, fitted))
     same = [torch.equal(before[name], after[name]) for name in before]
     assert all(same) == (not trained)
@@ -305,7 +283,7 @@ def test__train_stem__only_then_the_feature_encoder_changes(trained):
 def test__augment__changes_the_prediction_of_windows_only_where_asked():
     settings = {**TINY, "random_state": 0, "max_epochs": 1, "mcc_weight": 1.0}
     on, off, default = (
-        TimeMAETransformer(**settings, **given).fit(panel(20)).history_[0]["loss"]
+        TimeMAETransformer(**settings, **given).fit(noise(20)).history_[0]["loss"]
         for given in ({"augment": True}, {"augment": False}, {})
     )
     assert on != off == default
@@ -317,8 +295,8 @@ def test__jitter__in_pretraining__only_where_asked_and_only_of_training(monkeypa
     losses = {}
     for given in ({}, {"jitter": 0}, {"jitter": 0.3}):
         seen.clear()
-        fitted = TimeMAETransformer(**settings, **given, validation_fraction=0.2).fit(panel(20))
-        fitted.reconstruction_metrics(panel(20))
+        fitted = TimeMAETransformer(**settings, **given, validation_fraction=0.2).fit(noise(20))
+        fitted.reconstruction_metrics(noise(20))
         used = given.get("jitter", 0.0)
         assert set(seen) == {(True, used), (False, 0.0)}
         losses[len(given), used] = fitted.history_[0]["loss"]
@@ -376,3 +354,44 @@ def test__crop_and_stretch__sparse_series__never_empty():
 def test__architecture__every_field_comes_from_a_parameter_or_the_panel():
     fields = set(TimeMAEConfig.__dataclass_fields__) - {"n_channels", "n_positions"}
     assert fields <= set(TimeMAETransformer.get_param_names())
+
+
+def test__batches__of_training__in_another_order_each_epoch(monkeypatch):
+    seen = steps_of(monkeypatch, "x")
+    X = noise(12)
+    TimeMAETransformer(**TINY, max_epochs=2, batch_size=4, random_state=0).fit(X)
+    drawn = torch.cat([x for _, x in seen])[:, 0, 0].tolist()
+    first, second, given = drawn[:12], drawn[12:], X[:, 0, 0].tolist()
+    assert sorted(first) == sorted(second) == sorted(given)
+    assert first != second and given not in (first, second)
+
+
+def test__contrast__two_crops_of_each_series__not_one_twice(monkeypatch):
+    seen = steps_of(monkeypatch, "views")
+    TimeMAETransformer(**TINY, max_epochs=1, random_state=0).fit(noise(12))
+    for _, (first, second) in seen:
+        assert ((first - second).abs().amax((1, 2)) > 1e-3).all()
+
+
+def test__scaling__auto__vanishing_is_a_hundredth_of_the_panel_s_deviation():
+    wave = np.tile([1.0, -1.0], 8)
+    for deviation, mode in ((0.0099, "instance"), (0.0101, "channel")):
+        series = Panel.from_array(deviation * np.tile(wave, (5, 1, 1)))
+        assert _auto.scaling(series, np.ones(1)) == mode
+
+
+def test__crop_and_stretch__lengths_and_beginnings_and_sizes__spread_evenly(monkeypatch):
+    line = torch.linspace(0, 1, 50).expand(4000, 1, 50)
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation, "_LOG_SCALE_STD", 0.0)
+        views = crop_and_stretch(line, new_generator(0))[:, 0].double()
+    start, span = views[:, 0], views[:, -1] - views[:, 0]
+    where = start / (1 - span)
+    for share in ((span - 0.6) / 0.4, where):
+        for level in (0.1, 0.5, 0.9):
+            assert (share < level).double().mean().item() == pytest.approx(level, abs=0.03)
+    monkeypatch.setattr(augmentation, "_SHORTEST_CROP", 1.0)
+    views = crop_and_stretch(line, new_generator(0))[:, 0]
+    sizes = (views[:, -1] - views[:, 0]).log()
+    assert sizes.mean().item() == pytest.approx(0, abs=0.01)
+    assert sizes.std().item() == pytest.approx(0.2, rel=0.05)

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sktime.pipeline import make_pipeline as make_sktime_pipeline
 from sktime.transformations.series.exponent import ExponentTransformer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae._reading import check_order
 from tsmae.nn import SeriesClassifier
 from tsmae.probe import LinearProbe
 from tsmae.training.inference import embed, standardize
@@ -484,11 +486,23 @@ def test__default_transformer__takes_the_settings_of_the_machine(panel):
     assert nested.transformer.d_model == 16
 
 
-@pytest.mark.parametrize("unlabeled, words", [(-1, ["a", "b"]), ("-1", [0, 1])])
+@pytest.mark.parametrize(
+    "unlabeled, words", [(-1, ["a", "b"]), ("-1", [0, 1]), (False, [0, 1]), (0, [False, True])]
+)
 def test__unlabeled__of_another_type_than_y__says_so(panel, small, unlabeled, words):
     X, y = panel
-    with pytest.raises(TypeError, match=r"'unlabeled'.*of the labels in y.*Got '?-1'? instead"):
+    got = re.escape(repr(unlabeled))
+    with pytest.raises(TypeError, match=rf"'unlabeled'.*of the labels in y.*Got {got} instead"):
         build(small, unlabeled=unlabeled).fit(X, np.array(words)[y])
+
+
+@pytest.mark.parametrize("fine_tune", ["head", "all"])
+def test__readout__is_that_of_the_encoder(panel, small, fine_tune):
+    classifier = build(small, fine_tune=fine_tune, max_epochs=0, pooling="max").fit(*panel)
+    pooled = classifier.readout_["statistics"], classifier.model_.encoder.statistics
+    expected = classifier.transformer_.readout_["statistics"] if fine_tune == "head" else ["max"]
+    assert [list(statistics) for statistics in pooled] == 2 * [list(expected)]
+    assert list(classifier.transformer_.readout_["statistics"]) != ["max"]
 
 
 def test__validation_fraction__a_class_without_training_series__says_so(panel, small):
@@ -830,3 +844,79 @@ def test__labels_named_as_the_series_in_another_order__refused(panel, small):
             call(frame, labels.sort_index())
     classifier.fit(frame, labels.sort_index().to_numpy())  # by position
     classifier.fit(X, labels[::-1])  # of series without names nothing is known
+
+
+def test__held_out_loss__without_label_smoothing(panel, small):
+    X, y = panel
+    settings = {**PLAIN, "lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "augment": False}
+    settings |= {"validation_fraction": 0.5, "average_probe": False}
+    still = {**small, "dropout": 0.0}
+    smooth, plain = (
+        build(still, **settings | {"label_smoothing": share}).fit(X, y).history_[0]
+        for share in (0.3, 0.0)
+    )
+    assert smooth["valid_loss"] == pytest.approx(plain["valid_loss"], rel=1e-5)
+    assert smooth["loss"] > plain["loss"] + 1e-2
+
+
+def test__history__accuracy__share_of_right_predictions(panel, small):
+    X, y = panel
+    noisy = np.random.default_rng(0).permutation(y)
+    settings = {**PLAIN, "lr": 1e-12, "weight_decay": 0.0, "max_epochs": 1, "augment": False}
+    still = TimeMAETransformer(**{**small, "dropout": 0.0, "max_epochs": 0})
+    classifier = TimeMAEClassifier(
+        still, "all", average_probe=False, batch_size=5, class_weight={0: 1, 1: 9}, **settings
+    ).fit(X, noisy)
+    hits = classifier.predict(X) == noisy
+    assert classifier.history_[0]["accuracy"] == pytest.approx(hits.mean())
+    assert hits.mean() != 0.5
+
+
+def learned(monkeypatch):
+    """Fills with what `fine_tune` is given: positions of the panel's series, and settings."""
+    seen = []
+    monkeypatch.setattr(
+        "tsmae.classifier.fine_tune",
+        lambda model, *data, **settings: seen.append((*data, settings)) or [],
+    )
+    return seen
+
+
+def test__validation_fraction__held_out_in_the_proportions_of_the_classes(
+    panel, small, monkeypatch
+):
+    X, y = panel
+    y, seen = np.where(np.arange(24) % 3, "often", "rare"), learned(monkeypatch)
+    for seed in (0, 1):
+        build({**small, "max_epochs": 0}, validation_fraction=0.5, random_state=seed).fit(X, y)
+        _, targets, (_, held_out), _ = seen[-1]
+        assert np.bincount(targets).tolist() == np.bincount(held_out).tolist() == [8, 4]
+
+
+def test__batch_size_and_jitter__auto__of_series_trained_on_and_of_labels_given(small, monkeypatch):
+    seen = learned(monkeypatch)
+    monkeypatch.setattr("tsmae._auto._MANY_LABELS", 640)
+    X = np.random.default_rng(0).normal(size=(800, 2, 8))
+    y = np.where(np.arange(800) < 640, np.arange(800) % 2, -1)
+    settings = {"unlabeled": -1, "validation_fraction": 0.5, "average_probe": False}
+    build({**small, "max_epochs": 0}, **settings).fit(X, y)
+    assert len(seen[-1][1]) == 320
+    assert seen[-1][-1]["batch_size"] == 20
+    assert seen[-1][-1]["jitter"] == 0.3
+
+
+def test__self_training__embeddings_not_standardised__are_for_it(panel, small, asked):
+    X, marked, frozen = few(panel, {**small, "standardize": False})
+    head = {"fine_tune": "head", "unlabeled": -1, "self_training": 0.6, "random_state": 0}
+    TimeMAEClassifier(frozen, **head).fit(X, marked)
+    embedded = asked[0][0]
+    np.testing.assert_allclose(embedded.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(embedded.std(0), 10 / embedded.shape[1] ** 0.5, rtol=1e-3)
+
+
+def test__labels__names_that_occur_twice__say_nothing_of_the_order():
+    labels = pd.Series([0, 1, 1], index=["a", "b", "b"])
+    check_order(labels, pd.Index(["b", "a", "b"]))
+    check_order(labels, pd.Index(["a", "b", "c"]))
+    with pytest.raises(ValueError, match="another order"):
+        check_order(pd.Series([0, 1], index=["a", "b"]), pd.Index(["b", "a"]))

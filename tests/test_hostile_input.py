@@ -838,3 +838,9 @@ def test__fit__bad_label_of_the_last_output__before_training(monkeypatch):
         classifier().fit(X, outputs)
     with pytest.raises(ValueError, match="'class_weight'"):
         classifier().set_params(class_weight={0: 1, 1: 1}).fit(X, np.column_stack([Y, Y + 1]))
+
+
+def test__fit__frame_with_one_label_or_numbers_beside_it__is_a_series():
+    frame = pd.DataFrame(np.arange(80.0).reshape(8, 10))
+    assert transformer(max_epochs=0).fit(frame[:1], [1]).series_length_ == 1
+    assert transformer(max_epochs=0).fit(frame, np.arange(8.0)).series_length_ == 8

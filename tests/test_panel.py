@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae.nn.embedding import n_windows
 from tsmae.panel import Panel, channel_statistics, median_own_deviation
+from tsmae.training import inference
 from tsmae.training.inference import apply
 
 SERIES, _ = ragged()
@@ -139,3 +140,24 @@ def test__apply__output_is_checked_without_a_copy():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * output.nbytes
+
+
+def test__apply__a_single_number_not_finite__says_of_which_series():
+    panel = Panel.from_array(np.arange(1.0, 7).reshape(6, 1, 1))
+
+    def divided(batch):
+        return torch.stack([batch.x[:, 0, 0], 1 / (batch.x[:, 0, 0] - 4)], 1)
+
+    words = r"output for 1 series of X, first for that at position 3, is not finite.* up to 4 in"
+    with pytest.raises(ValueError, match=words):
+        apply(divided, panel, torch.device("cpu"))
+
+
+def test__batches__series_of_any_length__no_more_points_than_the_bound(monkeypatch):
+    monkeypatch.setattr(inference, "_CACHED_POINTS", 200)
+    lengths = np.repeat([5, 100, 60, 300], [20, 3, 2, 1])
+    panel = Panel.from_array(pad([np.zeros((1, n)) for n in lengths], 300))
+    batches = inference._batches_by_length(panel, torch.device("cpu"))
+    assert sorted(np.concatenate(batches)) == list(range(26))
+    assert sorted(len(index) * lengths[index].max() for index in batches)[-1] == 300
+    assert all(len(i) == 1 or len(i) * lengths[i].max() <= 200 for i in batches)

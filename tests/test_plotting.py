@@ -120,3 +120,44 @@ def test__plot_codewords__no_such_channel__says_what_there_is(panel, small, chan
     transformer = TimeMAETransformer(**small).fit(panel[0])
     with pytest.raises(ValueError, match=rf"channel={channel!r} must be an int in 0 … 2"):
         plot_codewords(transformer, panel[0][:2], channel=channel)
+
+
+def test__plot_embedding__labelled_points__where_those_without_labels_are():
+    embedding = np.random.default_rng(0).normal(size=(30, 5)) * [9, 3, 1, 1, 1]
+    plain = plot_embedding(embedding).axes[0].collections[0].get_offsets()
+    labels = np.arange(30) % 3
+    parts = plot_embedding(embedding, labels).axes[0].collections
+    for i, part in enumerate(parts):
+        np.testing.assert_array_equal(part.get_offsets(), plain[labels == i])
+    missing = plot_embedding(embedding, [None, *labels[1:]]).axes[0].collections[0]
+    np.testing.assert_array_equal(missing.get_offsets(), plain[:1])
+    assert np.ptp(plain[:, 0]) > np.ptp(plain[:, 1])
+
+
+@pytest.mark.parametrize("n_classes", [10, 11, 40])
+def test__plot_embedding__any_number_of_classes__each_of_its_colour(n_classes):
+    embedding = np.random.default_rng(0).normal(size=(40, 3))
+    parts = plot_embedding(embedding, np.arange(40) % n_classes).axes[0].collections
+    assert len({tuple(part.get_facecolor()[0]) for part in parts}) == n_classes
+
+
+def test__plot_history__curves__are_of_training_and_held_out():
+    history = [{"epoch": e, "loss": 3.0 - e, "valid_loss": 4.0 - e} for e in (1, 2)]
+    training, held_out = plot_history(history).axes[0].lines
+    assert (training.get_label(), held_out.get_label()) == ("training", "held out")
+    assert list(training.get_ydata()) == [2, 1] and list(held_out.get_ydata()) == [3, 2]
+
+
+def test__plot_codewords__of_a_channel_and_a_codebook__at_their_places(panel):
+    from matplotlib import colormaps
+
+    X, _ = panel
+    small = TimeMAETransformer.get_test_params()[1]
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0, "random_state": 0}).fit(X)
+    axes = plot_codewords(transformer, X[:1], channel=2, codebook=1).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), X[0, 2])
+    edges = [(p.get_x(), p.get_width()) for p in axes.patches]
+    assert edges == [(4 * i - 0.5, 4) for i in range(10)]  # borders between points
+    ids = transformer.codewords(X[:1], codebook=1)[0]
+    colours = [colormaps["hsv"](word * 0.618 % 1)[:3] for word in ids]
+    assert [p.get_facecolor()[:3] for p in axes.patches] == colours

@@ -646,3 +646,43 @@ def test__isolated_global_rng__on_mps__seeds_and_restores_its_generator(monkeypa
     with isolated_global_rng(7, torch.device("mps")):
         calls.append("within")
     assert calls == [("get_rng_state",), ("manual_seed", 7), "within", ("set_rng_state", "before")]
+
+
+def test__save__disk_full__leaves_what_was_there(panel, small, tmp_path, monkeypatch):
+    X, _ = panel
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0}).fit(X)
+    transformer.save(tmp_path / "model")
+    before = (tmp_path / "model.zip").read_bytes()
+
+    def full(weights):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("tsmae.persistence.save_tensors", full)
+    with pytest.raises(OSError, match="no space left"):
+        transformer.save(tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model.zip"]
+    assert (tmp_path / "model.zip").read_bytes() == before
+
+
+def test__save__in_memory__as_cloudpickle_where_pickle_cannot(panel, small):
+    pytest.importorskip("cloudpickle")
+    X, _ = panel
+    own = {**small, "max_epochs": 0, "encoder": lambda d_model: torch.nn.Identity()}
+    transformer = TimeMAETransformer(**own).fit(X)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        transformer.save()
+    cls, data = transformer.save(serialization_format="cloudpickle")
+    again = cls.load_from_serial(data)
+    np.testing.assert_array_equal(again.transform(X), transformer.transform(X))
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32", "<U9", "bool"])
+def test__save__labels__of_the_type_they_had(panel, small, tmp_path, kind):
+    X, y = panel
+    labels = y.astype(kind)
+    settings = {**small, "max_epochs": 0}
+    classifier = TimeMAEClassifier(TimeMAETransformer(**settings), "head").fit(X, labels)
+    classifier.save(tmp_path / "model")
+    again = TimeMAEClassifier.load(tmp_path / "model")
+    assert again.predict(X).dtype == classifier.predict(X).dtype
+    assert again.classes_.dtype == classifier.classes_.dtype == np.dtype(kind)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from _panels import pad
+from _panels import TINY, noise, pad, steps_of
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from torch import nn
@@ -27,12 +27,22 @@ from tsmae.training import device as device_module
 from tsmae.training import inference
 from tsmae.training.batches import PanelDataset
 from tsmae.training.device import uses_bfloat16
-from tsmae.training.nets import FineTuningNet, PretrainingNet
+from tsmae.training.nets import FineTuningNet, PretrainingNet, codebook_use
+from tsmae.training.randomness import new_generator
 
 METRICS = {
     "loss", "mrr", "mcc", "contrast", "hit_rate", "ndcg", "distinct_codewords", "perplexity",
 }  # fmt: skip
 OBJECTIVES = ("mrr", "mcc", "contrast")
+
+STILL = {"lr": 1e-12, "weight_decay": 0.0, "lr_schedule": None, "precision": "float32"}
+
+
+class Decay(Callback):
+    """Notes the weight decay that the optimiser has."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen = {group["weight_decay"] for group in net.optimizer_.param_groups}
 
 
 def test__history__one_row_an_epoch__all_metrics(panel, small):
@@ -971,3 +981,71 @@ def test__batches__memory_of_one_is_there_for_the_next(work):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 3000  # pages
+
+
+def test__held_out_loss__same_masks_and_crops_in_each_epoch(panel, small):
+    settings = {**small, **STILL, "max_epochs": 3, "validation_fraction": 0.5, "momentum": 1.0}
+    history = TimeMAETransformer(**settings).fit(panel[0]).history_
+    held_out, trained = ([row[name] for row in history] for name in ("valid_loss", "loss"))
+    assert held_out == pytest.approx(3 * held_out[:1], rel=1e-6)
+    assert np.ptp(trained) > 1e-3
+
+
+def test__augment__held_out_series_are_not_cropped(panel, small):
+    settings = {**small, **STILL, "validation_fraction": 0.5, "contrast_weight": 0.0}
+    cropped, whole = (
+        TimeMAETransformer(**settings | {"augment": augment}).fit(panel[0]).history_[0]
+        for augment in (True, False)
+    )
+    assert cropped["valid_loss"] == pytest.approx(whole["valid_loss"], rel=1e-6)
+    assert abs(cropped["loss"] - whole["loss"]) > 1e-3
+
+
+def test__metrics__use_of_codebooks__against_numpy():
+    counts = torch.tensor([[2, 2, 0, 0], [3, 1, 0, 0], [5, 0, 0, 0], [0, 0, 0, 0]])
+    use = codebook_use(counts)
+    assert use["distinct_codewords"] == (2 + 2 + 1 + 0) / 4
+    uneven = np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    assert use["perplexity"] == pytest.approx((2 + uneven + 1 + 0) / 4)
+
+
+def test__weight_decay__is_that_of_the_optimiser(panel, small):
+    X, y = panel
+    own, tuning = Decay(), Decay()
+    transformer = TimeMAETransformer(**small | {"weight_decay": 0.3}, callbacks=[own]).fit(X)
+    TimeMAEClassifier(
+        FrozenEstimator(transformer), "all", 1, weight_decay=0.0, callbacks=[tuning]
+    ).fit(X, y)
+    assert (own.seen, tuning.seen) == ({0.3}, {0.0})
+
+
+def test__hold_out__at_random_and_apart_from_what_is_trained_on(monkeypatch):
+    seen = steps_of(monkeypatch, "x")
+    X, held_out = noise(20), []
+    for seed in (0, 1):
+        seen.clear()
+        settings = {"max_epochs": 1, "validation_fraction": 0.3, "random_state": seed}
+        TimeMAETransformer(**TINY, **settings).fit(X)
+        parts = {t: torch.cat([x for k, x in seen if k == t])[:, 0, 0].tolist() for t in (0, 1)}
+        assert sorted(parts[0] + parts[1]) == sorted(X[:, 0, 0].tolist())
+        assert len(parts[0]) == 6
+        held_out.append(set(parts[0]))
+    assert held_out[0] != held_out[1]
+
+
+def test__sample__at_random():
+    panel = Panel.from_array(np.arange(100.0).reshape(100, 1, 1))
+    one, other = (inference._sample(panel, 10, new_generator(s)).values.ravel() for s in (0, 1))
+    assert len(set(one)) == 10 and set(one) != set(other)
+    assert one.max() > 50
+    assert inference._sample(panel, 100, new_generator(0)) is panel
+
+
+def test__codewords__of_a_codebook__are_its_own(panel):
+    X, _ = panel
+    small = TimeMAETransformer.get_test_params()[1]
+    transformer = TimeMAETransformer(**{**small, "max_epochs": 0, "random_state": 0}).fit(X)
+    ids = transformer.model_.codewords(torch.from_numpy(X)).numpy()
+    for codebook in (0, 1):
+        np.testing.assert_array_equal(transformer.codewords(X, codebook), ids[..., codebook])
+    assert (ids[..., 0] != ids[..., 1]).any()

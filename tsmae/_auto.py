@@ -9,10 +9,10 @@ import numpy as np
 from tsmae.panel import Panel, median_own_deviation
 
 _WINDOW_LENGTH, _LEAST_WINDOWS = 8, 4
-_SMALL_PANEL = {"random": 1000, "synthetic": 2000}  # series; fewer are told apart, by the start
+_SMALL_PANEL = {"random": 1000, "synthetic": 2000}  # series; fewer are contrasted, by the start
 _SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or two codewords
-PREDICTING = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
-TELLING_APART = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
+CODEWORDS = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
+CONTRASTIVE = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
 _VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _EPOCHS, _MOST_EPOCHS, _MOST_STEPS = 15, 60, 10_000
 _LR_PER_SERIES = 2e-6
@@ -30,12 +30,12 @@ def window_length(panel: Panel) -> int:
 def objective(panel: Panel, window_length: int, init: str) -> dict[str, float]:
     """Weights of the losses, and dropout.
 
-    Series are told apart where there are few, or windows have no shape to predict; a single one
-    has none to be told from.
+    Contrastive where series are few, or windows have no shape to predict; a single series has none
+    to be contrasted with.
     """
     no_shape = panel.n_channels * (window_length - 1) < _SMALLEST_SHAPE
     few = len(panel) < _SMALL_PANEL[init]
-    return TELLING_APART if len(panel) >= 2 and (few or no_shape) else PREDICTING
+    return CONTRASTIVE if len(panel) >= 2 and (few or no_shape) else CODEWORDS
 
 
 def scaling(panel: Panel, deviations: np.ndarray) -> str:

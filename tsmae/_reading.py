@@ -44,7 +44,7 @@ class NamedPanel(NamedTuple):
 
 
 def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
-    """Read any supported container of series; see the module's docstring.
+    """Read any supported container of series, those that `_ACCEPTED` lists.
 
     A flat DataFrame is a single series in sktime, and a table with a series a row to many
     others; with ``single_series=False`` it is refused.

@@ -154,7 +154,8 @@ class TimeMAEClassifier(
         As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
         classes and input are set; where it held several outputs, those of input.
     readout_ : dict
-        What a fine-tuned encoder pools, of the `pooling` parameters; of no use with "head".
+        What the encoder of `model_` pools: of the `pooling` parameters here, with "head" of the
+        transformer's.
     averages_probe_ : bool
         Whether logits are averaged with those of `probe_`.
     model_ : tsmae.nn.SeriesClassifier
@@ -496,7 +497,10 @@ class TimeMAEClassifier(
         return result
 
     def transform(self, X: Any) -> pd.DataFrame:
-        """Embeddings of the fine-tuned encoder, which the linear head sees.
+        """Embeddings that the linear head sees, of the fine-tuned encoder.
+
+        With "head" they are of the transformer's. Their columns have a deviation of about 1, so that they are longer than those of
+        :meth:`TimeMAETransformer.transform`.
 
         Parameters
         ----------
@@ -574,8 +578,9 @@ class TimeMAEClassifier(
         self.n_self_trained_ = len(train) - n_given
         probed = _sample_of_all_classes(targets, seed)
 
-        self.readout_ = readout_of(self)
-        self.averages_probe_ = bool(self.average_probe) and self.fine_tune_ != "head"
+        head = self.fine_tune_ == "head"
+        self.readout_ = copy.deepcopy(self.transformer_.readout_) if head else readout_of(self)
+        self.averages_probe_ = bool(self.average_probe) and not head
         self._build_modules()
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         for name in self._module_names:
@@ -652,7 +657,8 @@ class TimeMAEClassifier(
                     f"marks. Got self_training={self.self_training!r} and unlabeled=None."
                 )
             return np.ones(len(y), dtype=bool)
-        if isinstance(self.unlabeled, str) != (y.dtype.kind == "U"):  # it would mark nothing
+        # text would mark no number, and True and False would mark 1 and 0, or the other way round
+        if _kind(self.unlabeled) != _kind(y[0]):
             raise TypeError(
                 f"The 'unlabeled' parameter must be of the type of the labels in y, which are like "
                 f"{y[0].item()!r}. Got {self.unlabeled!r} instead."
@@ -853,6 +859,13 @@ class TimeMAEClassifier(
             {"transformer": TimeMAETransformer(**defaults), "fine_tune": "head"},
             {"transformer": TimeMAETransformer(**defaults), "fine_tune": "random", **short},
         ]
+
+
+def _kind(label: Any) -> str:
+    """What a label is: text, a boolean or a number."""
+    if isinstance(label, str):
+        return "text"
+    return "boolean" if isinstance(label, (bool, np.bool_)) else "number"
 
 
 def _has_several_outputs(y) -> bool:

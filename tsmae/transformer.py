@@ -75,9 +75,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         η of the target encoder, of use with ``mrr_weight > 0`` only.
     mrr_weight : float, default=0.0
         Weight of masked representation regression against the momentum target encoder. The
-        paper has 5; off by default, since position alone explains most of its target and it
-        gained nothing on average (``benchmarks/results/ablations.md``). Without it there is no
-        target encoder.
+        authors' runs have 5. Off by default, as it gained nothing
+        (``benchmarks/results/ablations.md``): where positions are as large as windows, as in those
+        runs, they alone explain most of its target. Without it there is no target encoder.
     mcc_weight : float or "auto", default="auto"
         Weight of masked codeword classification. "auto" takes 1, and 0 on small panels, where the
         codewords of neighbours are learned at the cost of what tells series apart.
@@ -91,12 +91,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         "last" (the last window), "quarters" (means over the four quarters of the series, which
         keep a coarse order in time, and whose mean is "mean"; that of the whole series where
         nothing was observed in one), "autocorrelation" (of each feature of the windows at lags
-        of 1, 2 and 4 windows of all grids, which tells how it comes and goes),
-        "cross_correlation" (of each feature with the next one, a window of all grids before),
-        "winners" (how often each feature is the largest, and the smallest, of eight [3]_, all
-        measured from their means and in their deviations over the panel, of which 256 series
-        do), or "none" (the flattened sequence of the windows of all grids, for panels of one
-        length).
+        of 1, 2 and 4 windows over `pooling_shifts`, which tells how it comes and goes),
+        "cross_correlation" (of each feature with the next one, at the shortest of these lags),
+        "winners" (how often each feature is the largest, and the smallest, of eight [3]_, as
+        z-scores over at most 256 series of the panel), or "none" (the flattened sequence of the
+        windows of all grids, for panels of one length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
         ("channel"), over the series itself ("instance"), or not at all. Observed points only.
@@ -112,9 +111,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         steps, at most 60: after fewer they serve worse than before, where all is labelled. Where
         epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
         that batches are small, it takes as many as come nearest to that, at least one; the
-        largest panel measured takes a seventh of it. 0 leaves the encoder as it starts; with
-        ``init="random"`` that is the random encoder (FineZero), the baseline that all
-        pre-training has to beat.
+        largest panel measured took a seventh of these 10 000 steps. 0 leaves the encoder as it
+        starts; with ``init="random"`` that is the random encoder (FineZero), the baseline that
+        all pre-training has to beat.
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for smaller panels, so that those get
         enough steps: a sixteenth of the panel, at least 32, and a 48th where random weights learn
@@ -148,7 +147,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     verbose : int, default=0
         1 shows a progress bar with the loss and the time left.
     block : {"pre_norm", "timemae"}, default="pre_norm"
-        Layout of the layers; "timemae" is that of the released TimeMAE.
+        Layout of the layers and their weights at the start; "timemae" is that of the released
+        TimeMAE, with positions drawn as large as windows.
     decoupled_dropout : float in [0, 1), optional
         Dropout of the decoupled encoder; None takes `dropout`.
     stem : {"conv", "linear"}, default="conv"
@@ -167,7 +167,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     n_codebooks : int, default=4
         Independent codebooks, all predicted.
     mrr_target : {"raw", "layer_norm"}, default="raw"
-        Whether regression targets are layer-normalised.
+        Whether regression targets are layer-normalised. The encoders here end in a layer norm, so
+        that this hardly matters but to a custom `encoder`.
     reconstruction_weight, spectral_weight : float, default=0.0
         Weights of reconstructing hidden windows, and their amplitude spectra. Of a window with
         gaps the observed points count, and the spectrum of the window as bridged.
@@ -220,9 +221,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         series, if it has more), to mean 0 and the same deviation √(100 / D) in each of their D
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
-        is the same for all series is 0, as those of lags longer than all series are, and missing
-        in that length: 3 % of the default ones for series of 37 to 68 points, a tenth for 9 to 34,
-        two fifths for 4.
+        is the same for all series is 0, as those of lags longer than all series are, which makes
+        it shorter: 3 % of the default ones for series of 37 to 68 points, a tenth for 9 to 34, two
+        fifths for 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.

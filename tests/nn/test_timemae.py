@@ -631,3 +631,125 @@ def test__reconstruction__points_not_observed__have_no_error(x):
     expected = errors[windows.observed[masked].flatten(1)].mean()
     torch.testing.assert_close(pretext.reconstruction, expected)
     assert not torch.isclose(expected, errors.mean())
+
+
+@pytest.mark.parametrize("branch", ["attention", "feed-forward"])
+@pytest.mark.parametrize("settings", [{}, DEFAULTS], ids=["paper", "defaults"])
+@torch.no_grad()
+def test__block__dropout__on_the_output_of_each_branch(settings, branch):
+    block = build(**settings, n_layers=1, dropout=0.5).backbone.encoder.blocks[0]
+    block.norm_1 = block.norm_2 = torch.nn.Identity()
+    silent = block.contract if branch == "attention" else block.attention.output
+    for weight in silent.parameters():
+        weight.zero_()
+    x = torch.randn(20, 10, 16, generator=new_generator(1))
+    whole, noisy = block(x) - x, block(x, generator=new_generator(0)) - x
+    assert (noisy == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    torch.testing.assert_close(noisy[noisy != 0], 2 * whole[noisy != 0], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test__decoupled_encoder__dropout_of_its_own__or_that_of_the_encoder():
+    queries, visible = torch.randn(2, 5, 16), torch.randn(2, 4, 16)
+    for own, noisy in ((0.0, False), (0.5, True), (None, True)):
+        model = build(dropout=0.5, decoupled_dropout=own)
+        found = model.decoupled_encoder(queries, visible, None, new_generator(0))
+        assert torch.equal(found, model.decoupled_encoder(queries, visible)) != noisy
+
+
+@pytest.mark.parametrize(
+    ("settings", "bias", "of_positions"),
+    [({}, 0.1, 1.0), (DEFAULTS, 0.0, 0.02)],
+    ids=["paper", "defaults"],
+)
+def test__weights_at_start__deviation_by_inputs_and_outputs(settings, bias, of_positions):
+    model = build(**settings, d_model=64, n_positions=100)
+    large = [
+        m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight.numel() > 4000
+    ]
+    assert len(large) >= 18
+    for layer in large:
+        n_fused = {192: 3, 128: 2}.get(layer.out_features, 1)  # of queries, keys and values
+        n_outputs, n_inputs = layer.out_features / n_fused, layer.in_features
+        std = n_inputs**-0.5 if settings else math.sqrt(2 / (n_inputs + n_outputs))
+        for weight in layer.weight.chunk(n_fused):
+            assert weight.std().item() == pytest.approx(std, rel=0.05)
+        assert (layer.bias == bias).all()
+    assert model.backbone.positions.table.std().item() == pytest.approx(of_positions, rel=0.05)
+    assert model.mask_vector.std().item() == pytest.approx(0.02, rel=0.3)
+
+
+def test__losses__regression_target__carries_no_gradient(x):
+    model = build(mcc_weight=0.0)
+    model.decoupled_encoder.register_forward_hook(lambda *io: io[-1].detach().requires_grad_())
+    model(x, new_generator(0), True).loss.backward()
+    assert all(p.grad is None for p in model.backbone.parameters())
+
+
+def test__forward__hidden_windows__are_asked_for_by_their_positions(model, x):
+    asked = Spy(model.decoupled_encoder)
+    model.eval()(x, new_generator(0), True)
+    masked = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(0))
+    table = model.backbone.positions.table
+    expected = torch.stack([model.mask_vector + table[row] for row in masked])
+    torch.testing.assert_close(asked.inputs[0][0], expected)
+
+
+@torch.no_grad()
+def test__encoders__pre_norm__end_in_a_norm():
+    model = build(**DEFAULTS)
+    x = 9 * torch.randn(2, 5, 16)
+    for out in (model.backbone.encoder(x)[-1], model.decoupled_encoder(x, x)):
+        torch.testing.assert_close(out.mean(-1), torch.zeros(2, 5), atol=1e-5, rtol=0)
+        torch.testing.assert_close(out.var(-1, correction=0), torch.ones(2, 5), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test__feature_encoder__values_shapes_and_statistics__against_numpy(x):
+    model = build(window_statistics=True)
+    encoder, windows = model.backbone.feature_encoder, model.backbone.windows(x, True)
+    values = windows.values.numpy()
+    mean, deviation = values.mean(-1), values.std(-1)
+    shape = (values - mean[..., None]) / (deviation[..., None] + 1e-3)
+    inputs = np.concatenate([values, shape], 2).reshape(6, 10, -1)
+    statistics = np.concatenate([mean, np.log(deviation + 1e-3)], 2)
+    expected = sum(
+        numbers @ layer.weight.numpy().T + layer.bias.numpy()
+        for numbers, layer in ((inputs, encoder.project), (statistics, encoder.project_statistics))
+    )
+    np.testing.assert_allclose(encoder(windows), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test__feature_encoder__stem__two_convolutions_within_a_window(x):
+    model = build(stem="conv")
+    encoder, windows = model.backbone.feature_encoder, model.backbone.windows(x, True)
+    stem = torch.nn.Sequential(
+        encoder.conv_1, torch.nn.GELU(), encoder.conv_2, torch.nn.GELU(), torch.nn.Flatten(),
+        encoder.project,
+    )  # fmt: skip
+    for series, window in ((0, 0), (5, 9)):
+        expected = stem(x[series, :, 4 * window : 4 * window + 4][None])[0]
+        torch.testing.assert_close(encoder(windows)[series, window], expected)
+
+
+def test__feature_encoder__one_point_observed__its_deviation_is_the_panel_s(x):
+    model = build(**DEFAULTS)
+    statistics = Spy(model.backbone.feature_encoder.project_statistics)
+    x[:, 0, 8:11] = torch.nan  # of the third window a point is left
+    x[:, 1, 8:10] = torch.nan  # and here two
+    model.backbone.feature_encoder(model.backbone.windows(x))
+    logarithms = statistics.inputs[0][0][..., 3:]
+    assert (logarithms[:, 2, 0] == 0).all()
+    assert (logarithms[:, 2, 1:] != 0).all() and (logarithms[:, 1] != 0).all()
+
+
+@torch.no_grad()
+def test__feature_encoder__absence__tells_nothing_at_the_start(model, x):
+    encoder, windows = model.backbone.feature_encoder, model.backbone.windows(x, True)
+    observed = torch.ones_like(windows.values, dtype=torch.bool)
+    observed[..., 0] = False
+    whole = encoder(windows)
+    torch.testing.assert_close(encoder(windows._replace(observed=observed)), whole)
+    encoder.missing.weight += 0.1
+    assert (encoder(windows._replace(observed=observed)) - whole).abs().max() > 0.01

@@ -70,8 +70,8 @@ def _flattened(x: torch.Tensor, valid: torch.Tensor | None, n_positions: int) ->
         x = (x * valid[..., None])[:, : int(torch.where(valid.any(0), order, 0).max())]
     if x.shape[1] > n_positions:
         raise ValueError(
-            f"pooling='none' emits {n_positions} positions, as many as the longest series "
-            f"in fit has; X has series of {x.shape[1]} windows."
+            f"pooling='none' emits {n_positions} positions, those of the longest series in fit "
+            f"on all window grids; X has series of {x.shape[1]}."
         )
     return nn.functional.pad(x, (0, 0, 0, n_positions - x.shape[1])).flatten(1)
 

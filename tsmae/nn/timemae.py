@@ -106,7 +106,10 @@ class TimeMAE(nn.Module):
             self.target_encoder = copy.deepcopy(self.backbone.encoder).requires_grad_(False)
 
     def codewords(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:
-        """Codeword ids (B, N, G), int64; -1 where a window holds no observation."""
+        """Codeword ids (B, N, G), int64.
+
+        -1 where a window does not count: without an observation, or a lone last point.
+        """
         windows = self.backbone.windows(self.backbone.scaling(x), complete)
         z: Any = None
         if self.tokenizer.reads_embeddings:

@@ -499,8 +499,8 @@ class TimeMAEClassifier(
     def transform(self, X: Any) -> pd.DataFrame:
         """Embeddings that the linear head sees, of the fine-tuned encoder.
 
-        With "head" they are of the transformer's. Their columns have a deviation of about 1, so that they are longer than those of
-        :meth:`TimeMAETransformer.transform`.
+        With "head" they are of the transformer's. Their columns have a deviation of about 1, so
+        that they are longer than those of :meth:`TimeMAETransformer.transform`.
 
         Parameters
         ----------

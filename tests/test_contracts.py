@@ -53,8 +53,6 @@ def test__sklearn__all_checks_but_the_named__pass(kind, at_least):
 
 
 def test__import__modules_that_the_readme_names__are_there():
-    code = (
-        "import tsmae; tsmae.probe.LinearProbe, tsmae.plotting.plot_history, tsmae.presets.PAPER"
-    )
+    code = "import tsmae; tsmae.probe.LinearProbe, tsmae.plotting.plot_history, tsmae.presets.PAPER"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert {"plotting", "presets", "probe", "TimeMAETransformer"} <= set(dir(tsmae))

@@ -7,7 +7,10 @@ scale starts at 1e-8, Xavier-normal weights with biases of 0.1, positions as lar
 encoder, no gradient through the codewords, the regression weighted by 5, one mask for the
 whole batch, no scaling, a random start, Adam without weight decay for fine-tuning. Of the
 library's own remain that embeddings are standardised, also before the classifier's head, that
-this head starts from a logistic regression on them, and label smoothing of 0.1.
+this head starts from a logistic regression on them, and label smoothing of 0.1; that padding and
+gaps are masked, not zeros taken for data, and a lone last point is left out; that constant
+channels count as nothing; that the target encoder and evaluation are free of dropout and noise;
+that attention weights are not dropped out; and that at least one window is masked and one seen.
 
 Examples
 --------

@@ -29,7 +29,7 @@ class LinearProbe(LogisticRegression):
     scikit-learn's `C` weighs the *sum* of losses, so one value of it is a weaker penalty the
     more series there are. Here the penalty is constant beside the mean loss of a series, and
     grows with the number D of features: ``C = 1 / (5e-5 n D √(D / 15360))`` for n series, and at
-    most 1. That did well from 128 to 15360 features and 20 to 6000 series on held-out training
+    most 1. That did well at 128, 640 and 15360 features and 20 to 6000 series on held-out training
     data, see ``benchmarks/results/README.md``.
 
     Series span no more dimensions than they are, and the penalty sees no rotation: where they are

@@ -920,3 +920,38 @@ def test__labels__names_that_occur_twice__say_nothing_of_the_order():
     check_order(labels, pd.Index(["a", "b", "c"]))
     with pytest.raises(ValueError, match="another order"):
         check_order(pd.Series([0, 1], index=["a", "b"]), pd.Index(["b", "a"]))
+
+
+def test__readout_of_a_trained_encoder__no_feature_is_blown_up(panel, monkeypatch):
+    monkeypatch.setattr("tsmae.classifier._SMALLEST_TRAINED_SCALE", 0.9)
+    X, y = panel
+    small = {**TimeMAETransformer.get_test_params()[1], "random_state": 0, "max_epochs": 0}
+    classifier = build(small, max_epochs=0).fit(X, y)
+    scale = classifier.model_.encoder.scale
+    assert (scale / scale.median()).min().item() == pytest.approx(0.9, abs=0.02)
+    assert classifier.probe_.encoder.scale.min() < 0.8 * classifier.probe_.encoder.scale.median()
+
+
+def test__fine_tuning__begins_at_a_head_that_fits(panel):
+    X, y = panel
+    tiny = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "window_length": 4}
+    classifier = build({**tiny, "max_epochs": 0}, max_epochs=0, average_probe=False).fit(X, y)
+    entering = classifier.transform(X)
+    expected = LinearProbe().fit(entering, y).predict_proba(entering)
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=2e-3)
+    assert np.abs(expected - 0.5).min() > 0.05
+
+
+def test__self_training__class_weight__as_in_sklearn(panel, monkeypatch):
+    small = TimeMAETransformer.get_test_params()[0] | {"random_state": 0}
+    X, marked, frozen = few(panel, small)
+    embedding, seen, targets = frozen.estimator.transform(X), learned(monkeypatch), []
+    settings = {"fine_tune": "all", "unlabeled": -1, "self_training": 0.9, "random_state": 0}
+    for weights in (None, {0: 0.01, 1: 10.0}):
+        TimeMAEClassifier(frozen, class_weight=weights, **settings).fit(X, marked)
+        probe = LogisticRegression(max_iter=1000, class_weight=weights)
+        found = SelfTrainingClassifier(probe, threshold=0.9).fit(embedding, marked).transduction_
+        order = np.r_[np.flatnonzero(marked >= 0), np.flatnonzero(marked < 0)]
+        targets.append(found[order][found[order] >= 0])
+        np.testing.assert_array_equal(seen[-1][1], targets[-1])
+    assert not np.array_equal(*targets)

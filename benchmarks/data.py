@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sktime.datasets import load_UCR_UEA_dataset
 
+from tsmae.panel import Panel
+
 PAPER = ("HAR", "Epilepsy", "SpokenArabicDigits", "UWaveGestureLibrary")
 UCR = (
     "Adiac", "Beef", "CBF", "Coffee", "CricketX", "DistalPhalanxTW", "ECG200", "ECGFiveDays",
@@ -190,8 +192,7 @@ def pad(series: list[np.ndarray], length: int) -> np.ndarray:
 
 def lengths(X: np.ndarray) -> np.ndarray:
     """Time points of each series of (n, C, T) up to its last observed one."""
-    observed = ~np.isnan(X).all(1)
-    return np.where(observed.any(1), X.shape[2] - observed[:, ::-1].argmax(1), 0)
+    return Panel.from_array(X).lengths
 
 
 def resample(X: np.ndarray, length: int | None = None) -> np.ndarray:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from benchmarks import data
 from benchmarks.cells import Cell
@@ -15,11 +12,10 @@ from benchmarks.cli import Table, main
 from benchmarks.figures import save
 from benchmarks.protocols import dataset_of, pretrained, settings
 from benchmarks.reports import markdown, summary
-from tsmae.plotting import plot_codewords, plot_history
+from tsmae.plotting import plot_codewords, plot_embedding, plot_history
 
 _N_POINTS = 600  # test series in the plane: more would hide each other
 _N_SERIES = 6
-_TSNE_AT_LEAST = 20
 
 
 def cells(options) -> list[Cell]:
@@ -47,7 +43,8 @@ def report(results: pd.DataFrame, options) -> str:
         name = f"{cell.dataset}_{cell.label}"
         figures = {
             "curves": plot_history(transformer.history_),
-            "embeddings": _embeddings(transformer, dataset),
+            "pca": _in_the_plane(transformer, dataset, "pca"),
+            "tsne": _in_the_plane(transformer, dataset, "tsne"),
             "codewords": _codewords(transformer, dataset),
         }
         parts.append(f"## {cell.dataset}, {cell.label}")
@@ -56,21 +53,10 @@ def report(results: pd.DataFrame, options) -> str:
     return "\n\n".join(parts)
 
 
-def _embeddings(transformer, dataset: data.Dataset) -> Figure:
+def _in_the_plane(transformer, dataset: data.Dataset, method: str) -> Figure:
     rows = np.random.default_rng(0).permutation(len(dataset.X_test))[:_N_POINTS]
-    embeddings = transformer.transform(dataset.X_test[rows]).to_numpy()
-    planes = {"PCA": PCA(2).fit_transform(embeddings)}
-    if len(rows) >= _TSNE_AT_LEAST:
-        perplexity = min(30, len(rows) // 4)
-        planes["t-SNE"] = TSNE(perplexity=perplexity, random_state=0).fit_transform(embeddings)
-    figure, axes = plt.subplots(1, len(planes), figsize=(6 * len(planes), 5), squeeze=False)
-    for ax, (title, points) in zip(axes[0], planes.items(), strict=True):
-        for label in np.unique(dataset.y_test):
-            of_class = points[dataset.y_test[rows] == label]
-            ax.scatter(*of_class.T, s=8, label=str(label))
-        ax.set(title=title, xticks=[], yticks=[])
-    axes[0, -1].legend(fontsize=7, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+    embeddings = transformer.transform(dataset.X_test[rows])
+    return plot_embedding(embeddings, dataset.y_test[rows], method)
 
 
 def _codewords(transformer, dataset: data.Dataset) -> Figure:

@@ -44,9 +44,7 @@ _IRRELEVANT = {
     "random_state", "verbose", "device", "callbacks", "transformer",
     "self_training",  # without effect where no series is marked as unlabeled
 }  # fmt: skip
-# FineAll and FineZero+ train all weights, whatever the default, through the readout of before
-# autocorrelations were part of it
-_EVERYTHING = {"fine_tune": "all", "pooling": ["mean", "quarters"]}
+_EVERYTHING = {"fine_tune": "all"}  # of FineAll and FineZero+, whatever the default
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
@@ -86,6 +84,9 @@ _RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
 # without slopes, for tables in which rows compare with each other alone
 NO_SLOPES: dict = {"pooling_slopes": []}
 FLAT = {**RANDOM_START, **NO_SLOPES}
+# what fine-tuning trained through before autocorrelations were part of it: for tables whose rows
+# compare with each other alone
+MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
 
 
 def key(cell: Cell) -> str:

@@ -41,7 +41,7 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     assert _auto.fine_tuning_batch_size(panel) == min(size, 64)
 
 
-def test__bounds__are_those_that_the_readme_names():
+def test__bounds__are_those_of_the_documentation():
     def blank(n, n_channels=1):
         return Panel(np.zeros((n, n_channels, 64), np.float32), np.full(n, 64), True)
 

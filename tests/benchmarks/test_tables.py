@@ -277,9 +277,9 @@ def test__accuracy_per_second__table_and_curve(options, tmp_path):
     assert (tmp_path / "accuracy_per_second_HAR.png").exists()
 
 
-def test__pictures__three_for_each_preset(options, tmp_path):
+def test__pictures__four_for_each_preset(options, tmp_path):
     cli.main(pictures.TABLE, [*options, "--datasets", "Ragged"])
-    assert len(list(tmp_path.glob("pictures_Ragged_*.png"))) == 6
+    assert len(list(tmp_path.glob("pictures_Ragged_*.png"))) == 8
     assert "## Ragged, paper" in shown(tmp_path, "pictures")
 
 

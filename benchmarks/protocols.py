@@ -45,6 +45,14 @@ _IRRELEVANT = {
     "self_training",  # without effect where no series is marked as unlabeled
 }  # fmt: skip
 _EVERYTHING = {"fine_tune": "all"}  # of FineAll and FineZero+, whatever the default
+# what fine-tuning trained through before autocorrelations were part of it: for tables whose rows
+# compare with each other alone, and a panel that was not measured again
+MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
+_NOT_AGAIN = ("Epilepsy",)
+NOT_AGAIN = (
+    f"FineAll and FineZero+ of {', '.join(_NOT_AGAIN)} train through means and quarters, without "
+    "the default's autocorrelations."
+)
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
@@ -84,9 +92,6 @@ _RANDOM = {**RANDOM_START, "max_epochs": 0}  # the untrained encoder
 # without slopes, for tables in which rows compare with each other alone
 NO_SLOPES: dict = {"pooling_slopes": []}
 FLAT = {**RANDOM_START, **NO_SLOPES}
-# what fine-tuning trained through before autocorrelations were part of it: for tables whose rows
-# compare with each other alone
-MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
 
 
 def key(cell: Cell) -> str:
@@ -169,6 +174,8 @@ def _transformer(cell: Cell) -> dict:
 def _classifier(cell: Cell) -> dict:
     """The classifier's parameters that count for the cell's method."""
     forced = {} if cell.method == "TimeMAEClassifier" else _EVERYTHING
+    if cell.dataset in _NOT_AGAIN and cell.method in ("FineAll", "FineZero+"):
+        forced = forced | MEANS_AND_QUARTERS
     return forced | cell.settings.get("classifier", {})
 
 

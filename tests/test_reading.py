@@ -26,6 +26,24 @@ def test__read_panel__every_container__same_values(container):
     assert read.channels == (["dim_0", "dim_1"] if named else None)
 
 
+@pytest.mark.parametrize(
+    "text", [["1", "2"], [1.0, "2"], [b"1", b"2"]], ids=["text", "one of numbers", "bytes"]
+)
+@pytest.mark.parametrize("form", ["flat", "multiindex", "nested"])
+def test__frames__text_of_digits__is_no_number(form, text):
+    column = pd.Series(text, dtype=object)
+    if form == "multiindex":
+        column.index = pd.MultiIndex.from_product([[0], [0, 1]])
+    X = pd.DataFrame({"a": [column] if form == "nested" else column})
+    with pytest.raises(TypeError, match=r"is not numeric \(text\): categorical, text"):
+        read_panel(X)
+
+
+def test__frames__numbers_as_objects__are_numbers():
+    X = pd.DataFrame({"a": pd.Series([1, None, 2.5], dtype=object)})
+    assert_array_equal(read_panel(X).values, [[[1, np.nan, 2.5]]])
+
+
 def test__read_panel__torch_tensor__as_array():
     assert_array_equal(read_panel(torch.tensor(EXPECTED)).values, EXPECTED)
 

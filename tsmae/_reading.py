@@ -302,6 +302,8 @@ def _numeric_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
         try:
             if not numeric and not pd.api.types.is_object_dtype(dtype):
                 raise TypeError(f"dtype {dtype}")
+            if not numeric and any(isinstance(cell, (str, bytes)) for cell in X.iloc[:, i]):
+                raise TypeError("text")  # of digits, too: pandas before 3 has it as objects
             columns[i] = X.iloc[:, i].to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
             raise TypeError(

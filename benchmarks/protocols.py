@@ -50,8 +50,8 @@ _EVERYTHING = {"fine_tune": "all"}  # of FineAll and FineZero+, whatever the def
 MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
 _NOT_AGAIN = ("Epilepsy",)
 NOT_AGAIN = (
-    f"FineAll and FineZero+ of {', '.join(_NOT_AGAIN)} train through means and quarters, without "
-    "the default's autocorrelations."
+    f"At the defaults FineAll and FineZero+ of {', '.join(_NOT_AGAIN)} train through means and "
+    "quarters, without autocorrelations."
 )
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}

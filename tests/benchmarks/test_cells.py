@@ -1,5 +1,6 @@
 """Restarting, failures, and what a cell is."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from benchmarks import protocols
+from benchmarks import archive, protocols
 from benchmarks.cells import NOT_RUN, Cell, Skipped, Store, frame, run
 from benchmarks.protocols import key, settings
 
@@ -116,6 +117,20 @@ def test__key__differs_with_what_the_method_reads_and_nothing_else():
     assert key(fine_all) != key(fine_all._replace(settings=sure))
     peer = base._replace(method="MiniRocket + ridge")
     assert key(peer) == key(peer._replace(settings={}))
+
+
+def test__key__fine_tuning__through_the_default_unless_the_table_names_another():
+    narrow = {**settings(), "classifier": protocols.MEANS_AND_QUARTERS}
+    har = Cell("HAR", "FineAll", 0, settings())
+    assert key(har) != key(har._replace(settings=narrow))
+    epilepsy = har._replace(dataset="Epilepsy")
+    assert key(epilepsy) == key(epilepsy._replace(settings=narrow))
+    paper = epilepsy._replace(settings=settings("paper"))
+    assert protocols._classifier(paper)["pooling"] == "mean"
+    options = argparse.Namespace(datasets=["Beef"], seeds=[0])
+    by_method = {cell.method: cell for cell in archive.cells(options)}
+    assert by_method["FineAll"].settings == narrow
+    assert by_method["TimeMAEClassifier"].settings == settings()
 
 
 def test__key__random_encoder__ignores_the_pretext_task():

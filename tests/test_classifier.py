@@ -827,6 +827,8 @@ def test__fit_predict__folds_that_leave_series_out__refused(panel, small):
         classifier.fit_predict(frame, pd.Series(y, names)[::-1], cv=3, change_state=False)
     with pytest.raises(ValueError, match=r"must hold each series out once; .* is in 0 test parts"):
         classifier.fit_predict(X, y, cv=ShuffleSplit(1, test_size=0.5, random_state=0))
+    with pytest.raises(ValueError, match=r"cv=\[\] must hold each series out once"):
+        classifier.fit_predict(X, y, cv=[])
     with pytest.raises(ValueError, match="y has several outputs, which `cv`"):
         classifier.fit_predict(X, np.stack([y, 1 - y], 1), cv=3)
     assert not classifier.is_fitted
@@ -920,6 +922,9 @@ def test__labels__names_that_occur_twice__say_nothing_of_the_order():
     check_order(labels, pd.Index(["a", "b", "c"]))
     with pytest.raises(ValueError, match="another order"):
         check_order(pd.Series([0, 1], index=["a", "b"]), pd.Index(["b", "a"]))
+    for names in (pd.Index([0, 1]), pd.Index(["a", "b"])):  # in other words, which tell nothing
+        check_order(pd.Series([0, 1], pd.MultiIndex.from_product([["g"], names])), names)
+        check_order(pd.Series([0, 1], names), pd.MultiIndex.from_product([["g"], names]))
 
 
 def test__readout_of_a_trained_encoder__no_feature_is_blown_up(panel, monkeypatch):

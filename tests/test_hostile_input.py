@@ -474,6 +474,8 @@ BAD_PARAMETERS = {
             {0: np.inf, 1: 1},
             {0: 0, 1: 0},
             {0: None, 1: 1},
+            {0: 1e-300, 1: 1e-300},
+            {0: 1e39, 1: 1},
         ],
         "unlabeled": [[0], {}, (0, 1), np.array([0, 1]), np.nan],
         "self_training": [0, 1, 0.0, 1.0, -0.5, np.nan, "0.75"],
@@ -806,7 +808,7 @@ def test__load__other_class_or_newer_format__says_so(fitted, tmp_path):
         TimeMAETransformer.load(newer)
 
 
-@pytest.mark.parametrize("label", [list, np.array, pd.Series])
+@pytest.mark.parametrize("label", [list, np.array, pd.Series, pd.DataFrame])
 def test__fit__table_with_a_label_for_each_row__is_no_single_series(label):
     table = pd.DataFrame(np.arange(80.0).reshape(8, 10))
     with pytest.raises(TypeError, match=r"flat DataFrame.*\(8, 10\).*X.to_numpy\(\)"):

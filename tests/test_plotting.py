@@ -43,6 +43,24 @@ def test__plot_embedding__missing_labels__in_grey(missing, kind, labels):
     assert names == ["no label", *sorted(map(str, labels))]
 
 
+@pytest.mark.parametrize("labels", ["abc", np.zeros((3, 1)), pd.DataFrame({"a": [1, 2, 3]}), 1])
+def test__plot_embedding__labels_of_another_shape__error_names_them(labels):
+    with pytest.raises(ValueError, match="labels has the shape"):
+        plot_embedding(np.eye(3), labels)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test__plot_embedding__many_columns__same_again_and_global_generator_untouched(method):
+    embedding = np.random.default_rng(0).normal(size=(60, 600))
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, other = (
+        plot_embedding(embedding, method=method).axes[0].collections[0].get_offsets()
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
 def test__plot_embedding__pca__shares_of_variance():
     x = np.random.default_rng(0).normal(size=(50, 2)) * [3.0, 1.0]
     figure = plot_embedding(x)
@@ -57,7 +75,7 @@ def test__plot_embedding__bad_input__says_what():
     for shape in ((1, 2), (3, 1), (3,)):
         with pytest.raises(ValueError, match=re.escape(f"embedding has the shape {shape}")):
             plot_embedding(np.zeros(shape))
-    with pytest.raises(ValueError, match="labels has 2 entries for 3"):
+    with pytest.raises(ValueError, match=r"labels has the shape \(2,\); expected \(3,\)"):
         plot_embedding(np.zeros((3, 2)), [0, 1])
 
 

@@ -328,8 +328,10 @@ TIMED = {  # from an index for each series
     "skips",
     [pd.Index([0, 1, 2, 4]), pd.Index([0, 1, 3], dtype="Int64"), pd.Index([0.0, 0.1, 0.5]),
      DAYS.delete(5), MONTHS.to_period("M").delete(3), pd.to_timedelta([0, 1, 3], unit="s"),
-     NANOSECONDS + 4 * pd.Index([0, 1, 3])],
-    ids=["integers", "nullable", "floats", "days", "periods", "timedeltas", "nanoseconds"],
+     NANOSECONDS + 4 * pd.Index([0, 1, 3]), pd.Index(DAYS.delete(5).date),
+     pd.Index(DAYS.delete(5).astype(str)), pd.Index(["00", "01", "03"])],
+    ids=["integers", "nullable", "floats", "days", "periods", "timedeltas", "nanoseconds",
+         "dates", "text of dates", "text of digits"],
 )  # fmt: skip
 def test__time__skips_points__warns_of_the_series(container, skips):
     even = skips[:2]
@@ -343,9 +345,9 @@ def test__time__skips_points__warns_of_the_series(container, skips):
     "times",
     [[pd.RangeIndex(3, 9), pd.Index([0, 2, 4]), pd.Index([0, 10])],
      [DAYS, DAYS[3:], DAYS[:1]], [MONTHS, MONTHS[2:], MONTHS[::2]],
-     [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["1", "2", "9"])],
-     [NANOSECONDS + 200 * pd.RangeIndex(30)]],
-    ids=["steps", "business days", "months", "jitter", "text", "nanoseconds"],
+     [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["a1", "a2", "a9"])],
+     [NANOSECONDS + 200 * pd.RangeIndex(30)], [pd.Index(DAYS.date), pd.Index(["01", "02"])]],
+    ids=["steps", "business days", "months", "jitter", "text", "nanoseconds", "objects"],
 )  # fmt: skip
 def test__time__even_or_nearly__no_warning(container, times, recwarn):
     read_panel(container(times))

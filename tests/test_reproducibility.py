@@ -618,6 +618,20 @@ def test__save__settings_from_numpy__as_plain_ones(tmp_path):
     assert tuned.n_epochs_ == 1
 
 
+@pytest.mark.parametrize("fine_tune", ["all", "head"])
+@pytest.mark.parametrize("since", ["fitted anew", "reset", "of other channels"])
+def test__save__given_transformer_changed_since__the_classifier_as_it_is(
+    since, fine_tune, tmp_path
+):
+    given = transformer(scaling="channel").fit(SERIES)
+    estimator = classifier(fine_tune=fine_tune).set_params(transformer=FrozenEstimator(given))
+    before = outputs(estimator.fit(SERIES, LABELS))
+    given.set_params(scaling="instance", n_heads=4)
+    if since != "reset":
+        given.fit(SERIES if since == "fitted anew" else [s[:1] for s in SERIES])
+    assert_same(outputs(through_file(estimator, tmp_path)), before)
+
+
 def test__save__container_of_outputs__stays_as_set(tmp_path):
     estimator = transformer().fit(SERIES).set_output(transform="pandas")
     estimator.save(tmp_path / "model")

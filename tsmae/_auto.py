@@ -58,7 +58,7 @@ class Course(NamedTuple):
 
 
 COURSES = {  # by what the weights start from, and whether windows are predicted
-    ("random", True): Course(2e-3, 1440, 48),  # fewer steps leave them worse than they were
+    ("random", True): Course(2e-3, 1440, 48),  # a few hundred can leave them worse than they were
     ("random", False): Course(2e-3),
     ("synthetic", True): Course(2e-4),  # larger rates spoil what the start has learned
     ("synthetic", False): Course(5e-4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -96,7 +97,7 @@ def check_is_no_table(X: Any, y: Any) -> None:
     which sktime may hand another series of real numbers.
     """
     X = _as_pandas(X)
-    of_each_row = _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1
+    of_each_row = _is_flat(X) and np.shape(y) in ((len(X),), (len(X), 1)) and len(X) > 1
     if of_each_row and np.asarray(y).dtype.kind != "f":
         raise _table_error(X)
 
@@ -206,6 +207,8 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
         return []
     if isinstance(time, pd.MultiIndex):
         time = time.get_level_values(-1)
+    if pd.api.types.is_object_dtype(time.dtype) or pd.api.types.is_string_dtype(time.dtype):
+        time = _parse_time(time)
     if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
         numbers = time.asi8
     elif pd.api.types.is_any_real_numeric_dtype(time.dtype):
@@ -222,6 +225,16 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
         ends = [*starts[1:], len(time)]
         uneven = [i for i in uneven if pd.infer_freq(time[starts[i] : ends[i]]) is None]
     return uneven
+
+
+def _parse_time(time: pd.Index) -> pd.Index:
+    """Numbers and ISO dates that are text or objects as such; other time as it is."""
+    for parse in (pd.to_numeric, functools.partial(pd.to_datetime, format="ISO8601")):
+        try:
+            return pd.Index(parse(time))
+        except (TypeError, ValueError):
+            continue
+    return time
 
 
 def _warn_of_uneven(names: Sequence) -> None:
@@ -620,7 +633,9 @@ def check_order(y: Any, instances: pd.Index) -> None:
     if not isinstance(y, (pd.Series, pd.DataFrame)) or isinstance(instances, pd.RangeIndex):
         return
     names = y.index
-    if names.equals(instances) or not (names.is_unique and instances.is_unique):
+    if names.nlevels != instances.nlevels or names.equals(instances):
+        return
+    if not (names.is_unique and instances.is_unique):
         return
     if len(names) == len(instances) and names.isin(instances).all():
         raise ValueError(

@@ -28,6 +28,7 @@ from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
 from tsmae._reading import NamedPanel, check_order, read_labels, read_panel
 from tsmae.nn import SeriesClassifier, SeriesEncoder
+from tsmae.nn.backbone import Backbone
 from tsmae.panel import Panel, warn_of_lost_shapes
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import MAX_ITERATIONS, LinearProbe, column_deviation
@@ -40,6 +41,7 @@ from tsmae.transformer import TimeMAETransformer
 _SMALLEST_TRAINED_SCALE = 0.1  # of the median feature
 _SELF_TRAINED_ON = 10_000  # series without a label; embeddings of millions would not fit
 _PROBED_ON = 20_000  # labelled series; likewise
+_LARGEST_WEIGHT = 1e9  # of a class
 _NESTED = "transformer__"
 _OF_DEFAULT_TRANSFORMER = ("precision", "compile", "device", "verbose")
 
@@ -71,8 +73,8 @@ class TimeMAEClassifier(
           less time. Where many series without a label are like those to be predicted, "all" can be
           worth a point or two from some 60 labels on.
     max_epochs : int, default=16
-        Epochs of fine-tuning. Without `augment` 8 were better, and 4 worse. With "head" this and
-        the other settings of training are unused, but for `class_weight` and `self_training`.
+        Epochs of fine-tuning; 8 were about as good, and 4 worse. With "head" this and the other
+        settings of training are unused, but for `class_weight` and `self_training`.
     batch_size : int or "auto", default="auto"
         "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
         least 16; and fewer of series of more than 2048 points, so that they fit in memory.
@@ -96,9 +98,9 @@ class TimeMAEClassifier(
         this probability count as labelled from then on, in up to ten rounds
         (:class:`sklearn.semi_supervised.SelfTrainingClassifier`, whose threshold is 0.75); at most
         10 000 of them, drawn at random, are asked. With thousands of them and five labels a
-        class or more it gained, on frozen embeddings, one to two points on one panel and less than
-        one on two; with one label a class it cost tens. Hence the default learns from the given
-        labels alone.
+        class or more it gained, on frozen embeddings, one to two points on one panel, up to one
+        on another and nothing on a third; with one label a class it cost tens. Hence the default
+        learns from the given labels alone.
     pooling : str or tuple of str, default=("mean", "quarters", "autocorrelation")
         As in :class:`TimeMAETransformer`, of the head on a trained encoder; "head" keeps the
         transformer's. Maxima and deviations make good fixed features, but an encoder that is
@@ -106,10 +108,11 @@ class TimeMAEClassifier(
         held-out training parts of 21 panels (``benchmarks/results/README.md``); cross-correlations
         and winners beside them were no better.
     pooling_layers : {"last", "all", "ends"}, default="last"
+        Likewise.
     pooling_resolutions : tuple of int, default=(1,)
     pooling_slopes : tuple of int, default=()
     pooling_shifts : int, default=1
-        Likewise. Each resolution, slope and shift is another pass of the encoder in training.
+        Likewise; each resolution, slope and shift is another pass of the encoder in training.
     average_probe : bool, default=True
         Whether logits are the mean of the fine-tuned network's and those of a linear probe, the
         one that "head" would give: the two err differently, and few labels cannot spoil the
@@ -127,10 +130,12 @@ class TimeMAEClassifier(
         helped on subjects that training had not seen, and otherwise 0: size and level are much
         of what a single channel tells.
     label_smoothing : float in [0, 1), default=0.1
+        Of the loss on labels, in training only.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
+        Course of the learning rate over all steps; None keeps it constant.
     patience : int or None, default=10
         Of use with `validation_fraction`; None never stops early.
-    callbacks : list of skorch callbacks, optional
+    callbacks : list or tuple of skorch callbacks, optional
         Of fine-tuning; as in :class:`TimeMAETransformer`, whose pre-training takes its own.
     precision, compile, device, random_state, verbose
         As in :class:`TimeMAETransformer`; they apply to fine-tuning, and to the transformer
@@ -153,9 +158,11 @@ class TimeMAEClassifier(
             embedding_dim_, device_
         As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
         classes and input are set; where it held several outputs, those of input.
-    readout_ : dict
-        What the encoder of `model_` pools: of the `pooling` parameters here, with "head" of the
-        transformer's.
+    config_ : tsmae.nn.TimeMAEConfig
+        Of the encoder that was fine-tuned or probed.
+    readout_, probe_readout_ : dict
+        What the encoders of `model_` and `probe_` pool: of the `pooling` parameters here, and of
+        the transformer's. With "head" both are the transformer's.
     averages_probe_ : bool
         Whether logits are averaged with those of `probe_`.
     model_ : tsmae.nn.SeriesClassifier
@@ -471,7 +478,8 @@ class TimeMAEClassifier(
             seed = draw_seed(copy.deepcopy(self.random_state))  # a RandomState stays as it is
             cv = KFold(int(cv), shuffle=True, random_state=seed)
         folds = list(check_cv(cv).split(values, labels))
-        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(values))
+        held_out = np.concatenate([[], *(test for _, test in folds)]).astype(int)
+        times = np.bincount(held_out, minlength=len(values))
         if (times != 1).any():
             raise ValueError(
                 f"cv={cv!r} must hold each series out once; the one at position "
@@ -579,9 +587,12 @@ class TimeMAEClassifier(
         probed = _sample_of_all_classes(targets, seed)
 
         head = self.fine_tune_ == "head"
-        self.readout_ = copy.deepcopy(self.transformer_.readout_) if head else readout_of(self)
+        trained = self.transformer_.series_encoder_
+        self.config_ = self.transformer_.config_
+        self.probe_readout_ = copy.deepcopy(self.transformer_.readout_)
+        self.readout_ = self.probe_readout_ if head else readout_of(self)
         self.averages_probe_ = bool(self.average_probe) and not head
-        self._build_modules()
+        self._build_modules(trained)
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         for name in self._module_names:
             network = getattr(self, name).to(self.device_)
@@ -669,7 +680,7 @@ class TimeMAEClassifier(
         return np.broadcast_to(labeled, len(y))
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        """(n_classes,) float64, finite and not negative, for labels (n,)."""
+        """(n_classes,) float64, of a size that float32 can multiply, for labels (n,)."""
         classes = np.unique(y)
         try:
             weights = compute_class_weight(self.class_weight, classes=classes, y=y)
@@ -679,10 +690,12 @@ class TimeMAEClassifier(
                 "The 'class_weight' parameter must be a dict of a number for each class in "
                 f"{classes.tolist()}. Got {self.class_weight!r} instead: {error}"
             ) from None
-        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+        sized = (weights >= 1 / _LARGEST_WEIGHT) & (weights <= _LARGEST_WEIGHT)
+        if not (sized | (weights == 0)).all() or not weights.any():
             raise ValueError(
-                "The 'class_weight' parameter must hold finite weights that are not negative, "
-                f"and one above 0. Got {self.class_weight!r} instead."
+                "The 'class_weight' parameter must hold weights that are 0 or lie from "
+                f"{1 / _LARGEST_WEIGHT:g} to {_LARGEST_WEIGHT:g}, and one that is not 0. Got "
+                f"{self.class_weight!r} instead."
             )
         return weights
 
@@ -728,8 +741,13 @@ class TimeMAEClassifier(
         """The networks whose mean logits decide."""
         return ("model_", "probe_") if "probe_" in vars(self) else ("model_",)
 
-    def _build_modules(self) -> None:
-        trained = self.transformer_.series_encoder_
+    def _build_modules(self, trained: SeriesEncoder | None = None) -> None:
+        """Set the networks: on copies of a trained encoder, or, to load, on any like it.
+
+        Of `transformer_` nothing is read: one that was given may have been fitted anew since.
+        """
+        if trained is None:
+            trained = SeriesEncoder(Backbone(self.config_, new_generator(0)), **self.probe_readout_)
         probe = SeriesClassifier(copy.deepcopy(trained), self.n_classes_).eval()
         if self.fine_tune_ == "head":
             self.model_ = probe

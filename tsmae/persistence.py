@@ -79,7 +79,7 @@ class SavedAsTensors:
     def __getstate__(self) -> dict:
         """The state with the tensors of modules as arrays.
 
-        So it loads where there is no GPU, and equal estimators are one key to
+        So it loads where there is no GPU, and what is loaded of one fit is one key to
         :class:`joblib.Memory`: torch pickles a tensor with its address.
         """
         state: dict = dict(super().__getstate__())  # type: ignore[call-overload]
@@ -141,8 +141,9 @@ class SavedAsTensors:
             If `path` is in a folder that does not exist, or has no file name.
         TypeError
             If a parameter holds code or an object that JSON cannot express (`callbacks`, a random
-            generator): pickle such an estimator, or unset the parameter. If it was fitted with an
-            `encoder` or on several outputs: pickle it.
+            generator): pickle such an estimator, or assign None to the attribute (`set_params`
+            forgets the fit). If it was fitted with an `encoder` or on several outputs: pickle it.
+            If `path` is no path.
         """
         if path is None:
             return super().save(None, serialization_format)  # type: ignore[misc]
@@ -185,8 +186,17 @@ class SavedAsTensors:
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If there is no such file, or it holds another class or an unknown format.
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is damaged, or holds another class or an unknown format.
+        TypeError
+            If `path` is no path.
+
+        Warns
+        -----
+        UserWarning
+            If the device of the fit is not available: it runs on the CPU then.
         """
         zipped = _zip_path(path)
         path = Path(path) if Path(path).is_file() and not zipped.is_file() else zipped

@@ -51,11 +51,19 @@ def plot_embedding(
     method : {"pca", "tsne"}, default="pca"
         PCA is linear, quick and shows distances as they are; t-SNE shows neighbourhoods.
     random_state : int, RandomState instance or None, default=0
-        Of t-SNE.
+        Of t-SNE, and of PCA, which is randomised where embeddings are many and wide.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two series or columns, another number of labels than of series, or
+        `method` is another one.
+    ImportError
+        Without matplotlib.
     """
     embedding = np.asarray(embedding)
     if embedding.ndim != 2 or min(embedding.shape) < 2:
@@ -64,7 +72,7 @@ def plot_embedding(
             "or more."
         )
     if method == "pca":
-        reduced = PCA(2)
+        reduced = PCA(2, random_state=random_state)
         plane = np.asarray(reduced.fit_transform(embedding))  # a frame, if scikit-learn was told so
         share = reduced.explained_variance_ratio_
         names = [f"component {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
@@ -82,9 +90,12 @@ def plot_embedding(
     if labels is None:
         axes.scatter(plane[:, 0], plane[:, 1], s=12)
     else:
+        if np.shape(labels) != (len(embedding),):
+            raise ValueError(
+                f"labels has the shape {np.shape(labels)}; expected ({len(embedding)},), one for "
+                "each embedding."
+            )
         codes, classes = pd.factorize(pd.Index(labels), sort=True)
-        if len(labels) != len(embedding):
-            raise ValueError(f"labels has {len(labels)} entries for {len(embedding)} embeddings.")
         from matplotlib import colormaps
 
         colours = colormaps["tab10" if len(classes) <= _MANY_CLASSES else "gist_ncar"]
@@ -112,6 +123,13 @@ def plot_history(history: list[dict]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no list, or empty.
+    ImportError
+        Without matplotlib.
     """
     if not isinstance(history, list):
         raise TypeError(f"history is a {type(history).__name__}; expected `history_` of a fit.")
@@ -147,6 +165,13 @@ def plot_codewords(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is not what it must be, or has no such channel, or the transformer no such codebook.
+    ImportError
+        Without matplotlib.
     """
     ids = transformer.codewords(X, codebook=codebook)
     values = read_panel(X).values

@@ -36,7 +36,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     """Embeddings of time series from a decoupled masked autoencoder [1]_.
 
     `fit` pre-trains TimeMAE on a panel without labels: series are cut in windows, most windows
-    are hidden, and the model learns to predict from the rest what stood there. `transform`
+    are masked, and the model learns to predict from the rest what stood there. `transform`
     gives one vector a series, scaled so that a linear classifier can follow directly.
     Works as a step of scikit-learn's and of sktime's pipelines.
 
@@ -60,13 +60,13 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     n_layers : int, default=4
         Layers of the encoder, which sees visible windows only.
     n_decoupled_layers : int, default=2
-        Layers of the decoupled encoder, which predicts hidden windows by cross-attention. Used
+        Layers of the decoupled encoder, which predicts masked windows by cross-attention. Used
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
         On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
         small panels (see above), whose random crops differ enough.
     mask_ratio : float in (0, 1), default=0.6
-        Share r of hidden windows: ⌊r N⌋ of a series' N windows, at least one and not all.
+        Share r of masked windows: ⌊r N⌋ of a series' N windows, at least one and not all.
     n_codewords : int, default=192
         Codewords K of a codebook.
     temperature : float, default=1.0
@@ -108,7 +108,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     max_epochs : int or "auto", default="auto"
         Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
         detail is lost. Random weights that learn to predict windows take as many as make 1440
-        steps, at most 60: after fewer they serve worse than before, where all is labelled. Where
+        steps, at most 60: after a few hundred they can serve worse than before. Where
         epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
         that batches are small, it takes as many as come nearest to that, at least one; the
         largest panel measured took a seventh of these 10 000 steps. 0 leaves the encoder as it
@@ -132,9 +132,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         called with `d_model` if it requires an argument. What it returns is copied, and not
         trained itself. For series of unequal length its ``forward`` must take ``padding_mask``
         (B, N), True at padding. In `transform` on a CPU several threads call it at a time.
-    callbacks : list of skorch callbacks, optional
-        See :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor, and
-        with `validation_fraction` ``valid_loss``. Those that score predictions (EpochScoring,
+    callbacks : list or tuple of skorch callbacks, optional
+        Or of pairs (name, callback), of names that differ. See
+        :class:`skorch.callbacks.Callback`; `history` holds ``train_loss`` to monitor, and with
+        `validation_fraction` ``valid_loss``. Those that score predictions (EpochScoring,
         BatchScoring) cannot be used: a pretext has none.
     compile : bool, default=False
         Whether :func:`torch.compile` the model for training. Pays on long fits only: it
@@ -158,7 +159,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether windows are also embedded by their shape, mean and log deviation, so that small
         movements at any level can be told apart.
     mask_per : {"series", "batch"}, default="series"
-        Whether each series of a batch has its own hidden windows.
+        Whether each series of a batch has its own masked windows.
     decoupled : bool, default=True
         False feeds mask tokens to the encoder, as BERT does; for comparison.
     tokenizer : {"random_projection", "learned"}, default="random_projection"
@@ -170,7 +171,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Whether regression targets are layer-normalised. The encoders here end in a layer norm, so
         that this hardly matters but to a custom `encoder`.
     reconstruction_weight, spectral_weight : float, default=0.0
-        Weights of reconstructing hidden windows, and their amplitude spectra. Of a window with
+        Weights of reconstructing masked windows, and their amplitude spectra. Of a window with
         gaps the observed points count, and the spectrum of the window as bridged.
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
@@ -222,8 +223,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         columns. Their squared length is then 100 on average, however wide they are: what
         scikit-learn's penalised linear models expect at their default penalties. A column that
         is the same for all series is 0, as those of lags longer than all series are, which makes
-        it shorter: 3 % of the default ones for series of 37 to 68 points, a tenth for 9 to 34, two
-        fifths for 4.
+        it shorter: 3 % of the default ones for series of 37 to 68 points, up to a tenth for 9 to
+        36, two fifths for 4.
     validation_fraction : float in (0, 1), optional
         Share of series held out from pre-training. The weights of the epoch with the lowest
         pretext loss on them are kept.
@@ -239,7 +240,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     ----------
     history_ : list of dict
         One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``,
-        ``hit_rate`` (share of hidden windows whose codeword ranked first), ``ndcg`` (at 10),
+        ``hit_rate`` (share of masked windows whose codeword ranked first), ``ndcg`` (at 10),
         ``distinct_codewords`` and ``perplexity`` of the codebooks' use, ``duration`` in
         seconds. ``reconstruction`` is weighted (`reconstruction_weight`, `spectral_weight`), the
         other parts of the loss are not. With `validation_fraction` also ``valid_loss`` and so on.

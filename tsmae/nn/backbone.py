@@ -69,12 +69,12 @@ class Backbone(nn.Module):
         self,
         x: torch.Tensor,
         complete: bool = False,
-        hidden: torch.Tensor | None = None,
+        masked: torch.Tensor | None = None,
         offset: int = 0,
     ) -> Windows:
         """Slice scaled series (B, C, T); `complete` promises that nothing in x is NaN.
 
-        Windows that are `hidden` (B, N) count as not observed. The first window begins at
+        Windows that are `masked` (B, N) count as not observed. The first window begins at
         `offset`; gaps are bridged from what is before it, too.
         """
         length = self.window_length
@@ -83,8 +83,8 @@ class Backbone(nn.Module):
         padded = pad_to_windows(x, length, offset)
         if complete and padded.shape == x.shape:
             return Windows(slice_windows(padded, length).contiguous(), None, None)
-        if hidden is not None:
-            padded = padded.masked_fill(hidden.repeat_interleave(length, 1)[:, None], torch.nan)
+        if masked is not None:
+            padded = padded.masked_fill(masked.repeat_interleave(length, 1)[:, None], torch.nan)
         values, observed = (
             slice_windows(part[..., offset:], length) for part in bridge_gaps(padded)
         )

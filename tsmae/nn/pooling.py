@@ -44,6 +44,11 @@ def pool(
     -------
     (B, len(layers) * len(statistics) * d), "none" counting as `n_positions` statistics,
     "quarters" as four, "autocorrelation" as three and "winners" as two.
+
+    Raises
+    ------
+    ValueError
+        If "none" is given more than `n_positions`.
     """
     pooled = []
     for i, x in enumerate(layers):

@@ -126,6 +126,11 @@ class SeriesEncoder(nn.Module):
         generator: torch.Generator | None = None,
         jitter_deviation: float = 0.0,
     ) -> torch.Tensor:
+        """Embeddings (B, D) of series (B, C, T) float32, NaN where nothing was observed.
+
+        `complete` promises that nothing is NaN. `generator` is the source of dropout and jitter,
+        of use in training only.
+        """
         x = self.backbone.scaling.jittered(x, jitter_deviation, generator)
         pooled = []
         for i, reading in enumerate(self._readings(x, complete)):
@@ -234,7 +239,7 @@ class SeriesEncoder(nn.Module):
 
     @property
     def is_standardized(self) -> bool:
-        """Whether `standardize` was called, for all that it would change."""
+        """Whether embeddings are shifted, as after :meth:`standardize`."""
         return bool(self.location.any())
 
     def standardized(self, embeddings: np.ndarray) -> np.ndarray:
@@ -277,4 +282,5 @@ class SeriesClassifier(nn.Module):
         generator: torch.Generator | None = None,
         jitter_deviation: float = 0.0,
     ) -> torch.Tensor:
+        """Logits (B, n_classes); parameters as of :meth:`SeriesEncoder.forward`."""
         return self.head(self.encoder(x, complete, generator, jitter_deviation))

@@ -128,6 +128,7 @@ class TimeMAE(nn.Module):
     ) -> Pretext:
         """The pretext task on a batch (B, C, T): mask, predict, compare.
 
+        `generator` draws masks, dropout and noise; `complete` promises that nothing is NaN.
         `views` are two random views of the batch, of the same shape, for the contrast, which
         sees means of `resolution` points each; `jitter_deviation` is of the series whose windows
         are predicted, see :func:`tsmae.nn.series.jitter`. In `eval` mode masks are drawn all
@@ -188,7 +189,7 @@ class TimeMAE(nn.Module):
         queries = (self.mask_vector + p).expand(n_series, -1, -1)  # z_mask + p_i
         p = p.expand(n_series, -1, -1)
         # lines across gaps must not carry masked values into visible windows
-        shown = windows if complete else self.backbone.windows(x, hidden=masked)
+        shown = windows if complete else self.backbone.windows(x, masked=masked)
 
         if config.decoupled:
             visible_places, seen = places_of(valid & ~masked, n_visible)  # (B, V)

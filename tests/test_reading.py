@@ -309,6 +309,16 @@ def test__shape_that_float32_cannot_hold__fit_warns_and_transform_does_not(small
     assert not recwarn.list
 
 
+def test__tiny_values_that_nothing_scales__warns_of_the_channels(small, recwarn):
+    X = np.random.default_rng(0).normal(size=(8, 2, 24)) * [[1.0], [1e-12]]
+    settings = {**small, "max_epochs": 0, "random_state": 0}
+    TimeMAETransformer(**settings).set_params(scaling="channel").fit(X)
+    assert not recwarn.list
+    transformer = TimeMAETransformer(**settings).set_params(scaling=None, init="random")
+    with pytest.warns(UserWarning, match=r"channels \[1\] of X .* rescale them, or change scaling"):
+        transformer.fit(X)
+
+
 DAYS = pd.date_range("2024-01-01", periods=12, freq="B")
 MONTHS = pd.date_range("2024-01-31", periods=12, freq="ME")
 NANOSECONDS = 1_700_000_000_000_000_000  # since 1970; a float has no digits for single ones

@@ -10,6 +10,7 @@ import numpy as np
 
 _BLOCK_VALUES = 2**20  # of the statistics: 8 MB
 _ROUNDING = 1e-6  # of the level; what varies by less is constant
+_SMALLEST_UNSCALED = 1e-7  # deviation of a channel
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,17 @@ def warn_of_lost_shapes(channels: Sequence[int]) -> None:
         warnings.warn(
             f"The channels {list(channels)} of X vary by less than a millionth of their level, or "
             "than float32 can hold, and count as constant. Subtract the level, or rescale, first.",
+            stacklevel=2,
+        )
+
+
+def warn_of_unscaled(deviations: np.ndarray) -> None:
+    """Warn of channels whose deviations (C,) are lost beside weights unless they are scaled."""
+    small = np.flatnonzero(deviations < _SMALLEST_UNSCALED).tolist()
+    if small:
+        warnings.warn(
+            f"The channels {small} of X vary by less than {_SMALLEST_UNSCALED:g}, which float32 "
+            "hardly tells from nothing beside weights: rescale them, or change scaling=None.",
             stacklevel=2,
         )
 

@@ -21,7 +21,13 @@ from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_
 from tsmae._reading import check_is_no_table, check_order, read_panel
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
 from tsmae.nn.embedding import n_windows
-from tsmae.panel import Panel, channel_statistics, vanishing_channels, warn_of_lost_shapes
+from tsmae.panel import (
+    Panel,
+    channel_statistics,
+    vanishing_channels,
+    warn_of_lost_shapes,
+    warn_of_unscaled,
+)
 from tsmae.persistence import SavedAsTensors
 from tsmae.probe import column_deviation
 from tsmae.synthetic import ARCHITECTURE, misfit, start_from_synthetic
@@ -529,6 +535,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         statistics = channel_statistics(panel)
         warn_of_lost_shapes(vanishing_channels(panel, statistics[1]))
         architecture = self._architecture(panel, statistics[1])
+        if architecture.scaling is None:
+            warn_of_unscaled(statistics[1])
         self.init_ = self._resolve_init(architecture)
         self.config_ = self._with_objective(architecture, panel)
         self.readout_ = readout_of(self)

@@ -97,7 +97,7 @@ def check_is_no_table(X: Any, y: Any) -> None:
     which sktime may hand another series of real numbers.
     """
     X = _as_pandas(X)
-    of_each_row = _is_flat(X) and np.shape(y) in ((len(X),), (len(X), 1)) and len(X) > 1
+    of_each_row = _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1
     if of_each_row and np.asarray(y).dtype.kind != "f":
         raise _table_error(X)
 

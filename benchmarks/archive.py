@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import FLAT, MEANS_AND_QUARTERS, NO_SLOPES, settings
+from benchmarks.protocols import FLAT, NO_SLOPES, settings
 from benchmarks.reports import markdown, means, summary
 
 METHODS = (
@@ -56,8 +56,6 @@ def cells(options) -> list[Cell]:
 def _settings(method: str) -> dict:
     if method == "InceptionTime":
         return {"epochs": _INCEPTION_EPOCHS}
-    if method == "FineAll":
-        return {**settings(), "classifier": MEANS_AND_QUARTERS}
     return settings()
 
 
@@ -130,11 +128,11 @@ def report(results: pd.DataFrame, options) -> str:
         "Official splits, accuracy in %. FineZero and FineLast are logistic regression on the "
         "embeddings of an untrained and of a pre-trained encoder; TimeMAEClassifier stands on the "
         "same pre-training and trains the head alone below 400 labels, all weights from there on; "
-        "FineAll trains all weights in any case, through means and quarters without the default's "
-        "autocorrelations. With MiniRocket, its features stand beside the embedding, all "
-        "standardised, before its ridge. All at the "
-        "library's defaults, the same for every set. Univariate panels start from a backbone that "
-        "learned to tell synthetic series apart, as far as their windows have 8 points; without "
+        "FineAll trains all weights in any case, and is the same from 400 labels on. With "
+        "MiniRocket, its features stand beside the embedding, all standardised, before its ridge. "
+        "All at the library's defaults, the same for every set. Univariate panels start from a "
+        "backbone that learned to tell synthetic series apart, as far as their windows have 8 "
+        "points; without "
         "slopes, random weights, pre-trained on the panel alone (random start), and that backbone "
         "as it is (start alone) stand beside. It is one backbone for all seeds, whose scatter does "
         "not show how lucky it is. "

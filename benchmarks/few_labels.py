@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
-from benchmarks.protocols import NOT_AGAIN, settings
+from benchmarks.protocols import settings
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -53,8 +53,7 @@ def report(results: pd.DataFrame, options) -> str:
             "at least one of each class; every method gets the same draw. FineLast and FineAll "
             "are pre-trained on all training series without labels, at the library's defaults. "
             "FineAll trains all weights also below 400 labels, where the default "
-            f"trains the head alone. {NOT_AGAIN} FineZero is the linear probe on the same encoder "
-            "untrained. "
+            "trains the head alone. FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
             "stand beside the embedding, all standardised, before its ridge. The probe's penalty "
             "suits the number of labels; `LogisticRegression()` has scikit-learn's defaults, as in "

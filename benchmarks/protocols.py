@@ -46,13 +46,9 @@ _IRRELEVANT = {
 }  # fmt: skip
 _EVERYTHING = {"fine_tune": "all"}  # of FineAll and FineZero+, whatever the default
 # what fine-tuning trained through before autocorrelations were part of it: for tables whose rows
-# compare with each other alone, and a panel that was not measured again
+# compare with each other alone, and what was not measured again
 MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
-_NOT_AGAIN = ("Epilepsy",)
-NOT_AGAIN = (
-    f"At the defaults FineAll and FineZero+ of {', '.join(_NOT_AGAIN)} train through means and "
-    "quarters, without autocorrelations."
-)
+_NOT_AGAIN = {("Epilepsy", "FineZero+")}
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
@@ -174,7 +170,7 @@ def _transformer(cell: Cell) -> dict:
 def _classifier(cell: Cell) -> dict:
     """The classifier's parameters that count for the cell's method."""
     forced = {} if cell.method == "TimeMAEClassifier" else _EVERYTHING
-    if cell.dataset in _NOT_AGAIN and cell.method in ("FineAll", "FineZero+"):
+    if (cell.dataset, cell.method) in _NOT_AGAIN:
         forced = forced | MEANS_AND_QUARTERS
     return forced | cell.settings.get("classifier", {})
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from benchmarks import archive, protocols
+from benchmarks import ablations, archive, few_labels, main_table, protocols, transfer
 from benchmarks.cells import NOT_RUN, Cell, Skipped, Store, frame, run
 from benchmarks.protocols import key, settings
 
@@ -124,13 +124,18 @@ def test__key__fine_tuning__through_the_default_unless_the_table_names_another()
     har = Cell("HAR", "FineAll", 0, settings())
     assert key(har) != key(har._replace(settings=narrow))
     epilepsy = har._replace(dataset="Epilepsy")
-    assert key(epilepsy) == key(epilepsy._replace(settings=narrow))
-    paper = epilepsy._replace(settings=settings("paper"))
+    assert key(epilepsy) != key(epilepsy._replace(settings=narrow))
+    from_random = epilepsy._replace(method="FineZero+")
+    assert key(from_random) == key(from_random._replace(settings=narrow))
+    paper = from_random._replace(settings=settings("paper"))
     assert protocols._classifier(paper)["pooling"] == "mean"
     options = argparse.Namespace(datasets=["Beef"], seeds=[0])
-    by_method = {cell.method: cell for cell in archive.cells(options)}
-    assert by_method["FineAll"].settings == narrow
-    assert by_method["TimeMAEClassifier"].settings == settings()
+    for module, method in ((archive, "FineAll"), (main_table, "FineAll"), (few_labels, "FineAll")):
+        [*_, cell] = (cell for cell in module.cells(options) if cell.method == method)
+        assert cell.settings["classifier"] == {}, module
+    for module, method in ((ablations, "FineAll"), (transfer, "Transfer")):
+        [cell, *_] = (cell for cell in module.cells(options) if cell.method == method)
+        assert cell.settings["classifier"] == protocols.MEANS_AND_QUARTERS, module
 
 
 def test__key__random_encoder__ignores_the_pretext_task():

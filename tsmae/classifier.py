@@ -83,7 +83,8 @@ class TimeMAEClassifier(
     weight_decay : float, default=0.05
         Of AdamW.
     class_weight : dict of label to weight, "balanced" or None, default=None
-        Of the loss; "balanced" is inversely proportional to the classes' frequencies.
+        Of the loss, each 0 or from 1e-9 to 1e9; "balanced" is inversely proportional to the
+        classes' frequencies.
     validation_fraction : float in (0, 1), optional
         Share of the labelled series held out, stratified: fine-tuning stops after `patience`
         epochs without a lower loss on them, and the best epoch's weights are kept.

@@ -356,8 +356,10 @@ def test__time__skips_points__warns_of_the_series(container, skips):
     [[pd.RangeIndex(3, 9), pd.Index([0, 2, 4]), pd.Index([0, 10])],
      [DAYS, DAYS[3:], DAYS[:1]], [MONTHS, MONTHS[2:], MONTHS[::2]],
      [pd.Index([0.98, 2.03, 3.0])], [pd.Index(["a1", "a2", "a9"])],
-     [NANOSECONDS + 200 * pd.RangeIndex(30)], [pd.Index(DAYS.date), pd.Index(["01", "02"])]],
-    ids=["steps", "business days", "months", "jitter", "text", "nanoseconds", "objects"],
+     [NANOSECONDS + 200 * pd.RangeIndex(30)], [pd.Index(DAYS.date), pd.Index(["01", "02"])],
+     [DAYS.strftime("%Y%m%d"), MONTHS.strftime("%Y%m%d")]],
+    ids=["steps", "business days", "months", "jitter", "text", "nanoseconds", "objects",
+         "compact dates"],
 )  # fmt: skip
 def test__time__even_or_nearly__no_warning(container, times, recwarn):
     read_panel(container(times))

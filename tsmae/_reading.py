@@ -228,8 +228,9 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
 
 
 def _parse_time(time: pd.Index) -> pd.Index:
-    """Numbers and ISO dates that are text or objects as such; other time as it is."""
-    for parse in (pd.to_numeric, functools.partial(pd.to_datetime, format="ISO8601")):
+    """ISO dates and numbers that are text or objects as such; other time as it is."""
+    # dates first: as numbers 20240131 and 20240201 would be 70 apart
+    for parse in (functools.partial(pd.to_datetime, format="ISO8601"), pd.to_numeric):
         try:
             return pd.Index(parse(time))
         except (TypeError, ValueError):

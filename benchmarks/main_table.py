@@ -57,8 +57,7 @@ def report(results: pd.DataFrame, options) -> str:
             "Accuracy in %. `paper` is the preset of that name, `defaults` the library's own. "
             "The last epoch counts: within a run no checkpoint, epoch or setting is chosen on test "
             "data. The head of FineAll and FineZero+ starts from a logistic regression on the "
-            "embeddings, with both. At the defaults FineZero+ of Epilepsy trains through means and "
-            "quarters, without autocorrelations. "
+            "embeddings, with both. "
             "Published rows are quoted from Cheng et al. (arXiv 2303.00320), which chose "
             "checkpoints on test data and split Epilepsy and UWaveGestureLibrary otherwise; "
             "`peer` is run here.",

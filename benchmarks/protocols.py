@@ -45,10 +45,6 @@ _IRRELEVANT = {
     "self_training",  # without effect where no series is marked as unlabeled
 }  # fmt: skip
 _EVERYTHING = {"fine_tune": "all"}  # of FineAll and FineZero+, whatever the default
-# what fine-tuning trained through before autocorrelations were part of it: for tables whose rows
-# compare with each other alone, and what was not measured again
-MEANS_AND_QUARTERS: dict = {"pooling": ["mean", "quarters"]}
-_NOT_AGAIN = {("Epilepsy", "FineZero+")}
 # settings that change nothing: cells with and without them are one
 _NEUTRAL = {"labels": 1.0, "repair": "native", "part": "test"}
 # what a random encoder and its readout do not depend on
@@ -170,8 +166,6 @@ def _transformer(cell: Cell) -> dict:
 def _classifier(cell: Cell) -> dict:
     """The classifier's parameters that count for the cell's method."""
     forced = {} if cell.method == "TimeMAEClassifier" else _EVERYTHING
-    if (cell.dataset, cell.method) in _NOT_AGAIN:
-        forced = forced | MEANS_AND_QUARTERS
     return forced | cell.settings.get("classifier", {})
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.protocols import MEANS_AND_QUARTERS, RANDOM_START, settings
+from benchmarks.protocols import RANDOM_START, settings
 from benchmarks.reports import markdown, summary
 
 SOURCE = "HAR"
@@ -22,8 +22,7 @@ def cells(options) -> list[Cell]:
     for dataset in options.datasets:
         for fraction in FRACTIONS:
             for seed in options.seeds:
-                given = {**settings(**RANDOM_START), "classifier": MEANS_AND_QUARTERS}
-                common = {**given, "labels": fraction}
+                common = {**settings(**RANDOM_START), "labels": fraction}
                 label = f"{fraction:.0%} of labels"
                 for source in (None, SOURCE, dataset):
                     cell = Cell(dataset, "Transfer", seed, {**common, "source": source}, label)
@@ -36,8 +35,7 @@ def report(results: pd.DataFrame, options) -> str:
     results = results.assign(encoder=[_encoder(row) for _, row in results.iterrows()])
     return "\n\n".join(
         [
-            f"Accuracy in % of TimeMAEClassifier, all weights fine-tuned through means and "
-            f"quarters. The blocks come from "
+            f"Accuracy in % of TimeMAEClassifier, all weights fine-tuned. The blocks come from "
             f"{SOURCE}, from the panel itself (pre-trained on it), or are random (from scratch). "
             "In all three the embedding of windows and the positions are new, since channels "
             "and lengths differ, and everything else is equal. Pre-training is as by default: on "

@@ -286,7 +286,8 @@ BAD_LABELS = {
         pd.Series([(0, 1), (1, 0)] * 4), TypeError, r"y holds labels like \(0, 1\) \(tuple"
     ),
     "sets": Bad([{1}, {2}] * 4, TypeError, r"y holds labels like \{1\} \(set\)"),
-    "huge integers": Bad([2**70, 1] * 4, TypeError, "y holds labels like 1180591620717411303424"),
+    "huge integers": Bad([2**70, 1] * 4, ValueError, f"y holds integers from 1 to {2**70}"),
+    "integers of no type": Bad([2**63, -5] * 4, ValueError, f"y holds integers from -5 to {2**63}"),
 }
 
 

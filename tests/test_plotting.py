@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 
 pytest.importorskip("matplotlib")
 
@@ -41,6 +42,19 @@ def test__plot_embedding__missing_labels__in_grey(missing, kind, labels):
     assert [len(c.get_offsets()) for c in axes.collections] == [4, 4, 4]
     names = [text.get_text().removesuffix(".0") for text in axes.get_legend().get_texts()]
     assert names == ["no label", *sorted(map(str, labels))]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (torch.tensor([2, 1, 2]), ["1", "2"]),
+        ([2, 1, None], ["no label", "1", "2"]),
+        (pd.Categorical(["b", "a", "b"], ["b", "a"]), ["b", "a"]),
+    ],
+)
+def test__plot_embedding__any_container_of_labels__named_as_given(labels, expected):
+    legend = plot_embedding(np.eye(3), labels).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == expected
 
 
 @pytest.mark.parametrize("labels", ["abc", np.zeros((3, 1)), pd.DataFrame({"a": [1, 2, 3]}), 1])

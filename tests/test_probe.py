@@ -92,3 +92,16 @@ def test__fit__few_series__as_with_all_features(
     np.testing.assert_allclose(
         probe.predict_proba(unseen), expected.predict_proba(unseen), atol=5e-3
     )
+
+
+@pytest.mark.skipif(
+    not hasattr(LogisticRegression, "set_callbacks"), reason="scikit-learn has no callbacks"
+)
+def test__callbacks_of_scikit_learn__not_offered_and_a_pipeline_warns():
+    from sklearn.callback import ProgressBar
+
+    assert not hasattr(LinearProbe(), "set_callbacks")
+    pipeline = make_pipeline(StandardScaler(), LinearProbe()).set_callbacks(ProgressBar())
+    X, y = np.random.default_rng(0).normal(size=(12, 4)), np.arange(12) % 2
+    with pytest.warns(UserWarning, match="LinearProbe"):
+        pipeline.fit(X, y)

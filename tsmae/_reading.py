@@ -6,6 +6,7 @@ import functools
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -610,7 +611,12 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
                 f"y mixes labels of the types {sorted(kinds)}; allowed are labels of one type."
             )
         if kinds <= {"number", "string"}:
-            labels = np.asarray(labels.tolist())
+            given, labels = labels, np.asarray(labels.tolist())
+            if labels.dtype.kind in "fO" and all(isinstance(label, Integral) for label in given):
+                raise ValueError(
+                    f"y holds integers from {min(given)} to {max(given)}, which no type of 64 bits "
+                    "can hold; turn them into text."
+                )
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError("Input y contains infinity; allowed are class labels.")
     if labels.dtype.kind not in "biufU":

@@ -95,6 +95,8 @@ def plot_embedding(
                 f"labels has the shape {np.shape(labels)}; expected ({len(embedding)},), one for "
                 "each embedding."
             )
+        if not isinstance(labels, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
+            labels = np.asarray(labels, dtype=object)  # pandas knows no tensors, and 1 beside None
         codes, classes = pd.factorize(pd.Index(labels), sort=True)
         from matplotlib import colormaps
 

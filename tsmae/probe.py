@@ -67,6 +67,11 @@ class LinearProbe(LogisticRegression):
         tags.input_tags.sparse = False
         return tags
 
+    @property
+    def set_callbacks(self):
+        """Not there: `fit` leaves the iterations to another estimator, which would not call any."""
+        raise AttributeError("LinearProbe takes no callbacks of scikit-learn's.")
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit.
 

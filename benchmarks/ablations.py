@@ -108,7 +108,6 @@ FINE_TUNING = {
     "jitter: none": {"jitter": 0.0},
     "logits: mean with the probe's": {"average_probe": True},
     "logits: the network's alone": {"average_probe": False},
-    "pooling: mean": {"pooling": "mean"},
     "pooling: mean, quarters": {"pooling": ["mean", "quarters"]},
     "pooling: mean‖max‖std, quarters": {"pooling": ["mean", "max", "std", "quarters"]},
     **{f"epochs: {n}": {"max_epochs": n} for n in (4, 16, 32)},

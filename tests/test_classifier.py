@@ -472,6 +472,8 @@ def test__fine_tune_random__frozen_transformer__gives_its_settings_and_not_its_w
     assert random.transformer_.n_epochs_ == 0 and trained.n_epochs_ == 3
     np.testing.assert_array_equal(random.predict_proba(X), unfitted.predict_proba(X))
     assert not np.array_equal(random.predict_proba(X), tuned.predict_proba(X))
+    other = TimeMAEClassifier(frozen, fine_tune="random", **settings).fit(X[:, :1], y)
+    assert other.predict(X[:, :1]).shape == y.shape  # of other channels: nothing but settings
 
 
 def test__default_transformer__takes_the_settings_of_the_machine(panel):

@@ -264,11 +264,12 @@ BAD_LABELS = {
         np.ma.array(Y, mask=[0, 0, 1, *[0] * 5]), ValueError, "y contains NaN.*position 2"
     ),
     "infinity": Bad([np.inf, *Y[1:]], ValueError, "y contains infinity"),
-    "mixed": Bad(
-        ["a", 1, *"abcabc"], TypeError, r"y mixes labels of the types \['number', 'string'"
+    "mixed": Bad(["a", 1, *"abcabc"], TypeError, r"y mixes labels of the types \['number', 'text'"),
+    "booleans beside numbers": Bad(
+        [True, 2] * 4, TypeError, r"y mixes labels of the types \['boolean', 'number'\]"
     ),
     "mixed objects": Bad(np.array(["a", 1, *"abcabc"], object), TypeError, "y mixes labels"),
-    "mixed bytes": Bad(["a", b"a", *"abcabc"], TypeError, r"y mixes labels.*\['bytes', 'string'\]"),
+    "mixed bytes": Bad(["a", b"a", *"abcabc"], TypeError, r"y mixes labels.*\['bytes', 'text'\]"),
     "continuous": Bad(
         Y + 0.5 * np.arange(N) / N, ValueError, "y holds no class labels.*continuous"
     ),

@@ -136,7 +136,7 @@ def test__part__of_all_in_order__no_copy():
 def test__apply__output_is_checked_without_a_copy():
     panel, width = Panel.from_array(np.zeros((2000, 1, 8))), 2000
     tracemalloc.start()
-    output = apply(lambda batch: torch.zeros(len(batch), width), panel, torch.device("cpu"))
+    output = apply(lambda batch: torch.zeros(len(batch.x), width), panel, torch.device("cpu"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * output.nbytes

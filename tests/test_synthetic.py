@@ -33,6 +33,15 @@ def test__univariate_panel__starts_from_the_stored_weights(univariate):
     assert not missing
 
 
+def test__start__momentum_encoder_starts_there_too(univariate):
+    model = start(univariate, mrr_weight=1.0).model_
+    pairs = zip(model.target_encoder.parameters(), model.backbone.encoder.parameters(), strict=True)
+    for target, source in pairs:
+        assert torch.equal(target, source)
+        assert target.data_ptr() != source.data_ptr()
+        assert not target.requires_grad
+
+
 def test__start__is_another_encoder_than_the_random_one(univariate):
     synthetic, random = (embed(start(univariate, init=i), univariate) for i in ("auto", "random"))
     assert np.abs(synthetic - random).max() > 0.1

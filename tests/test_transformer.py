@@ -726,6 +726,24 @@ def test__cuda__fit_embeds_and_pickles_as_on_the_cpu(panel, small, tmp_path):
     assert classifier.fit(X, y).predict(X).shape == (24,)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test__cuda__classifier_of_a_frozen_transformer__pickles_on_either_device(panel, small, device):
+    X, y = panel
+    X = X.copy()
+    X[:6, :, -10:] = np.nan
+    frozen = FrozenEstimator(TimeMAETransformer(**small, device="cuda").fit(X))
+    marked = np.where(np.arange(len(y)) % 6 == 5, -1, y)
+    settings = {"unlabeled": -1, "self_training": 0.75, "class_weight": "balanced", "max_epochs": 1}
+    classifier = TimeMAEClassifier(
+        frozen, fine_tune="all", validation_fraction=0.3, device=device, **settings
+    )
+    expected = classifier.fit(X, marked).predict_proba(X)
+    loaded = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
 @pytest.mark.slow
 def test__compile__same_as_eager_within_tolerance_and_pickles(panel, small):
     X, _ = panel

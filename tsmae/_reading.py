@@ -605,12 +605,12 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
             "the series, or mark it with a label and name that in `unlabeled`."
         )
     if labels.dtype.kind == "O":
-        kinds = {_kind(label) for label in labels}
+        kinds = {label_kind(label) for label in labels}
         if len(kinds) > 1:
             raise TypeError(
                 f"y mixes labels of the types {sorted(kinds)}; allowed are labels of one type."
             )
-        if kinds <= {"number", "string"}:
+        if kinds <= {"boolean", "number", "text"}:
             given, labels = labels, np.asarray(labels.tolist())
             if labels.dtype.kind in "fO" and all(isinstance(label, Integral) for label in given):
                 raise ValueError(
@@ -652,7 +652,10 @@ def check_order(y: Any, instances: pd.Index) -> None:
         )
 
 
-def _kind(label: Any) -> str:
-    if isinstance(label, (bool, int, float, np.number, np.bool_)):
+def label_kind(label: Any) -> str:
+    """What a label is: a boolean, a number, text, or else the name of its type."""
+    if isinstance(label, (bool, np.bool_)):
+        return "boolean"
+    if isinstance(label, (int, float, np.number)):
         return "number"
-    return "string" if isinstance(label, str) else type(label).__name__
+    return "text" if isinstance(label, str) else type(label).__name__

@@ -26,7 +26,7 @@ from sktime.classification.base import BaseClassifier
 from tsmae import _auto, presets
 from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
-from tsmae._reading import NamedPanel, check_order, read_labels, read_panel
+from tsmae._reading import NamedPanel, check_order, label_kind, read_labels, read_panel
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.nn.backbone import Backbone
 from tsmae.panel import Panel, warn_of_lost_shapes
@@ -81,7 +81,7 @@ class TimeMAEClassifier(
     lr : float, default=5e-4
         Learning rate of AdamW, with `lr_schedule` its maximum.
     weight_decay : float, default=0.05
-        Of AdamW.
+        Of AdamW, on all weights: biases and norms too.
     class_weight : dict of label to weight, "balanced" or None, default=None
         Of the loss, each 0 or from 1e-9 to 1e9; "balanced" is inversely proportional to the
         classes' frequencies.
@@ -133,7 +133,8 @@ class TimeMAEClassifier(
     label_smoothing : float in [0, 1), default=0.1
         Of the loss on labels, in training only.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
-        Course of the learning rate over all steps; None keeps it constant.
+        Course of the learning rate over all steps; None keeps it constant. "one_cycle" moves
+        AdamW's first beta as well, from 0.95 to 0.85 and back, as it does in torch.
     patience : int or None, default=10
         Of use with `validation_fraction`; None never stops early.
     callbacks : list or tuple of skorch callbacks, optional
@@ -285,7 +286,8 @@ class TimeMAEClassifier(
     def set_params(self, **params: Any) -> Self:
         """Set parameters, and forget the fit; ``transformer__…`` sets those of the transformer.
 
-        With ``transformer=None`` they apply to the default transformer.
+        With ``transformer=None`` they apply to the default transformer, which becomes one of its
+        own then: it keeps the `device`, `precision`, `compile` and `verbose` of that call.
 
         Raises
         ------
@@ -334,7 +336,7 @@ class TimeMAEClassifier(
             read = read_panel(X, single_series=False)
             check_order(y, read.instances)
             frozen = self._frozen_transformer()
-            if frozen is not None:
+            if frozen is not None and self.fine_tune != "random":  # that takes its settings alone
                 frozen._check_matches_fit(read)
             warn_of_lost_shapes(read.lost)
             outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
@@ -568,13 +570,14 @@ class TimeMAEClassifier(
         self.fine_tune_ = self.fine_tune
         if self.fine_tune == "auto":
             self.fine_tune_ = _auto.fine_tuned(labeled.sum())
+        head = self.fine_tune_ == "head"
         seed = draw_seed(self.random_state)
         panel = Panel.from_array(X)
         weights = self._class_weights(y[labeled])
         targets = np.searchsorted(self.classes_, y[labeled])
         train = np.flatnonzero(labeled)
         held_out = None
-        if self.validation_fraction is not None and self.fine_tune_ != "head":
+        if self.validation_fraction is not None and not head:
             train, valid, targets, valid_targets = self._split(train, targets, seed)
             held_out = (panel[valid], valid_targets)
         self.transformer_, embeddings = self._fitted_transformer(panel, seed)
@@ -587,7 +590,6 @@ class TimeMAEClassifier(
         self.n_self_trained_ = len(train) - n_given
         probed = _sample_of_all_classes(targets, seed)
 
-        head = self.fine_tune_ == "head"
         trained = self.transformer_.series_encoder_
         self.config_ = self.transformer_.config_
         self.probe_readout_ = copy.deepcopy(self.transformer_.readout_)
@@ -597,7 +599,7 @@ class TimeMAEClassifier(
         self.embedding_dim_ = self.model_.encoder.embedding_dim
         for name in self._module_names:
             network = getattr(self, name).to(self.device_)
-            if name == "probe_" or self.fine_tune_ == "head":
+            if head or name == "probe_":
                 entering = self._standardize_probe(
                     network.encoder, panel, train[probed], embeddings, seed
                 )
@@ -608,7 +610,7 @@ class TimeMAEClassifier(
         del embeddings, entering  # memory
         train_panel = panel.part(train)
         self.history_ = []
-        if self.fine_tune_ != "head" and self.max_epochs:
+        if not head and self.max_epochs:
             batch_size, jitter = self.batch_size, self.jitter
             if batch_size == "auto":
                 batch_size = _auto.fine_tuning_batch_size(train_panel)
@@ -670,15 +672,15 @@ class TimeMAEClassifier(
                 )
             return np.ones(len(y), dtype=bool)
         # text would mark no number, and True and False would mark 1 and 0, or the other way round
-        if _kind(self.unlabeled) != _kind(y[0]):
+        if label_kind(self.unlabeled) != label_kind(y[0]):
             raise TypeError(
                 f"The 'unlabeled' parameter must be of the type of the labels in y, which are like "
                 f"{y[0].item()!r}. Got {self.unlabeled!r} instead."
             )
         labeled = y != self.unlabeled
-        if not np.any(labeled):
+        if not labeled.any():
             raise ValueError(f"Every label in y is {self.unlabeled!r}, which `unlabeled` names.")
-        return np.broadcast_to(labeled, len(y))
+        return labeled
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
         """(n_classes,) float64, of a size that float32 can multiply, for labels (n,)."""
@@ -878,13 +880,6 @@ class TimeMAEClassifier(
             {"transformer": TimeMAETransformer(**defaults), "fine_tune": "head"},
             {"transformer": TimeMAETransformer(**defaults), "fine_tune": "random", **short},
         ]
-
-
-def _kind(label: Any) -> str:
-    """What a label is: text, a boolean or a number."""
-    if isinstance(label, str):
-        return "text"
-    return "boolean" if isinstance(label, (bool, np.bool_)) else "number"
 
 
 def _has_several_outputs(y) -> bool:

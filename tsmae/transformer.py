@@ -130,9 +130,10 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         weights (see `init`), which larger ones spoil, 5e-4, or 2e-4 where windows are predicted;
         but at most 2e-6 for each series, so that a few of them change the encoder little.
     weight_decay : float, default=0.05
-        Of AdamW.
+        Of AdamW, on all weights: biases and norms too.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
-        Course of the learning rate over all steps; None keeps it constant.
+        Course of the learning rate over all steps; None keeps it constant. "one_cycle" moves
+        AdamW's first beta as well, from 0.95 to 0.85 and back, as it does in torch.
     encoder : callable, optional
         Builds a module that maps (B, N, d) to (B, N, d) and takes the place of the Transformer;
         called with `d_model` if it requires an argument. What it returns is copied, and not
@@ -544,6 +545,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         self._build_modules(generator)
         if self.init_ == "synthetic":
             start_from_synthetic(self.model_.backbone)
+            self.model_.restart_target()
         self.model_.backbone.scaling.set_statistics(*statistics)
         self.model_.to(self.device_)
         self.series_encoder_.to(self.device_)
@@ -753,11 +755,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         """
         panel = self._panel(X)
         check_position("codebook", codebook, self.config_.n_codebooks)
-        n_windows = -(-panel.n_points // self.config_.window_length)
+        n_places = -(-panel.n_points // self.config_.window_length)
 
         def assign(batch):
             ids = self.model_.codewords(batch.x, batch.complete)[..., codebook]
-            return torch.nn.functional.pad(ids, (0, n_windows - ids.shape[1]), value=-1)
+            return torch.nn.functional.pad(ids, (0, n_places - ids.shape[1]), value=-1)
 
         return apply(assign, panel, self.device_)
 

@@ -102,7 +102,11 @@ class TimeMAE(nn.Module):
                 initialize(part, config.block, generator)
         self.tokenizer.initialize(generator)
         nn.init.normal_(self.mask_vector, std=_MASK_STD, generator=generator)
-        if config.mrr_weight:  # H_ξ starts as a copy of H_θ with storage of its own
+        self.restart_target()
+
+    def restart_target(self) -> None:
+        """Make H_ξ, where there is one, a copy of H_θ with storage of its own."""
+        if self.config.mrr_weight:
             self.target_encoder = copy.deepcopy(self.backbone.encoder).requires_grad_(False)
 
     def codewords(self, x: torch.Tensor, complete: bool = False) -> torch.Tensor:

@@ -50,9 +50,6 @@ class Batch(NamedTuple):
         y = self.y if self.y is None else self.y.to(device, non_blocking=pinned)
         return Batch(x.to(device, non_blocking=pinned), y, self.complete)
 
-    def __len__(self) -> int:
-        return len(self.x)
-
 
 def batch_starts(n: int, batch_size: int) -> list[int]:
     """Where each batch of n series starts.

@@ -249,7 +249,7 @@ class FineTuningNet(PanelNet):
         total = weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
         loss = (losses * (weights > 0)).sum() / total
         hits = (logits.argmax(1) == batch.y).float().mean()
-        items = {"loss": weights.sum().detach(), "accuracy": len(batch)}
+        items = {"loss": weights.sum().detach(), "accuracy": len(batch.x)}
         return {"loss": loss, "accuracy": hits, "weights": items}
 
 

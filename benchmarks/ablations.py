@@ -122,7 +122,7 @@ METHODS = {  # the untrained encoder, then the pre-trained one
 }
 # the pretext of large panels, whatever the size of this one: on small ones masks, codewords and
 # tokenizers would change nothing; and a sixteenth of HAR's 1200 series a step
-_CODEWORDS = {**_auto.CODEWORDS, "batch_size": 75}
+_CODEWORDS = {**_auto.CODEWORDS, "dropout": 0.1, "batch_size": 75}
 _BASES: dict[str, dict] = {"paper": {}, "defaults": _CODEWORDS}
 BASE = "as it is"
 _EPOCHS = 10

@@ -21,7 +21,7 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-_CONTRASTIVE = {**_auto.CONTRASTIVE, "max_epochs": 10, "batch_size": 93}
+_CONTRASTIVE = {**_auto.CONTRASTIVE, "dropout": 0.0, "max_epochs": 10, "batch_size": 93}
 _CUTS: dict[int | None, dict] = {  # series of a panel with gaps, at most, and settings
     1500: _CONTRASTIVE,  # as smaller panels are by default
     3000: {},

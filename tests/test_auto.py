@@ -52,7 +52,7 @@ def test__bounds__are_those_of_the_documentation():
         (2000, 3, 1, "random", True), (1, 1, 8, "random", False),
     ):  # fmt: skip
         chosen = _auto.objective(blank(n, n_channels), length, init)
-        assert chosen["contrast_weight"] == contrastive == (chosen["dropout"] == 0.0)
+        assert chosen["contrast_weight"] == contrastive == 1 - chosen["mcc_weight"]
     sizes = [_auto.fine_tuning_batch_size(blank(n)) for n in (256, 1023, 1024, 5000)]
     assert sizes == [16, 63, 64, 64]
     for init, predicts, rates, batches, epochs in (
@@ -162,6 +162,24 @@ def test__objective__auto__by_the_start(monkeypatch):
     for init, contrast in (("random", 0), ("synthetic", 1), ("auto", 1)):
         fitted = TimeMAETransformer(init=init, max_epochs=0, random_state=0).fit(noise(20, 32))
         assert fitted.config_.contrast_weight == contrast == 1 - fitted.config_.mcc_weight
+
+
+@pytest.mark.parametrize(
+    ("objective", "dropout"),
+    [
+        ({"mcc_weight": 1, "contrast_weight": 0}, 0.1),
+        ({"mcc_weight": 1, "contrast_weight": 1}, 0.1),
+        ({"mcc_weight": 0, "contrast_weight": 1}, 0),
+        *[({f"{w}_weight": 1}, 0.1) for w in ("mrr", "reconstruction", "spectral")],
+    ],
+)
+@pytest.mark.parametrize("small", [2, 50])
+def test__dropout__auto__by_what_is_learned(monkeypatch, objective, dropout, small):
+    monkeypatch.setitem(_auto._SMALL_PANEL, "random", small)
+    fitted = TimeMAETransformer(**TINY, **objective, max_epochs=0).fit(noise(20))
+    assert fitted.config_.dropout == dropout
+    given = TimeMAETransformer(**TINY, **objective, dropout=0.3, max_epochs=0).fit(noise(20))
+    assert given.config_.dropout == 0.3
 
 
 @pytest.mark.parametrize("n", [1, 5])

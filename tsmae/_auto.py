@@ -11,8 +11,9 @@ from tsmae.panel import Panel, median_own_deviation
 _WINDOW_LENGTH, _LEAST_WINDOWS = 8, 4
 _SMALL_PANEL = {"random": 1000, "synthetic": 2000}  # series; fewer are contrasted, by the start
 _SMALLEST_SHAPE = 2  # values of a window beside its means; fewer make one or two codewords
-CODEWORDS = {"mcc_weight": 1.0, "contrast_weight": 0.0, "dropout": 0.1}
-CONTRASTIVE = {"mcc_weight": 0.0, "contrast_weight": 1.0, "dropout": 0.0}
+CODEWORDS = {"mcc_weight": 1.0, "contrast_weight": 0.0}
+CONTRASTIVE = {"mcc_weight": 0.0, "contrast_weight": 1.0}
+_DROPOUT = 0.1
 _VANISHING = 0.01  # of the panel's deviation; windows then show little but noise
 _EPOCHS, _MOST_EPOCHS, _MOST_STEPS = 15, 60, 10_000
 _LR_PER_SERIES = 2e-6
@@ -28,7 +29,7 @@ def window_length(panel: Panel) -> int:
 
 
 def objective(panel: Panel, window_length: int, init: str) -> dict[str, float]:
-    """Weights of the losses, and dropout.
+    """Weights of the losses.
 
     Contrastive where series are few, or windows have no shape to predict; a single series has none
     to be contrasted with.
@@ -36,6 +37,11 @@ def objective(panel: Panel, window_length: int, init: str) -> dict[str, float]:
     no_shape = panel.n_channels * (window_length - 1) < _SMALLEST_SHAPE
     few = len(panel) < _SMALL_PANEL[init]
     return CONTRASTIVE if len(panel) >= 2 and (few or no_shape) else CODEWORDS
+
+
+def dropout(predicts: bool) -> float:
+    """None where series are only told apart: their random crops differ enough."""
+    return _DROPOUT if predicts else 0.0
 
 
 def scaling(panel: Panel, deviations: np.ndarray) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import TRANSFORMER, check_position, readout_of, training_settings
 from tsmae._reading import check_is_no_table, check_order, read_panel
 from tsmae.nn import SeriesEncoder, TimeMAE, TimeMAEConfig
+from tsmae.nn.config import PREDICTING
 from tsmae.nn.embedding import n_windows
 from tsmae.panel import (
     Panel,
@@ -69,8 +69,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         Layers of the decoupled encoder, which predicts masked windows by cross-attention. Used
         in pre-training only.
     dropout : float in [0, 1) or "auto", default="auto"
-        On the output of each attention and feed-forward network. "auto" takes 0.1, and 0 on
-        small panels (see above), whose random crops differ enough.
+        On the output of each attention and feed-forward network. "auto" takes 0.1 where windows
+        are predicted, and 0 where series are only told apart: their random crops differ enough.
     mask_ratio : float in (0, 1), default=0.6
         Share r of masked windows: ⌊r N⌋ of a series' N windows, at least one and not all.
     n_codewords : int, default=192
@@ -535,11 +535,11 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         panel = Panel.from_array(X)
         statistics = channel_statistics(panel)
         warn_of_lost_shapes(vanishing_channels(panel, statistics[1]))
-        architecture = self._architecture(panel, statistics[1])
-        if architecture.scaling is None:
+        self.config_, self.init_ = self._resolve(panel, statistics[1])
+        if self.config_.scaling is None:
             warn_of_unscaled(statistics[1])
-        self.init_ = self._resolve_init(architecture)
-        self.config_ = self._with_objective(architecture, panel)
+        if self.max_epochs:
+            self._check_learnable(self.config_, panel)
         self.readout_ = readout_of(self)
         generator = new_generator(seed)
         self._build_modules(generator)
@@ -571,42 +571,32 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             embeddings = embed(self.series_encoder_, Panel.from_array(X), self.device_)
         return embedding_frame(embeddings)
 
-    def _architecture(self, panel: Panel, deviations: np.ndarray) -> TimeMAEConfig:
-        """The architecture for a panel with these deviations of its channels."""
+    def _resolve(self, panel: Panel, deviations: np.ndarray) -> tuple[TimeMAEConfig, str]:
+        """The architecture for a panel with these deviations of its channels, and its `init_`."""
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"The 'd_model' parameter must be a multiple of 'n_heads'. Got "
                 f"d_model={self.d_model} and n_heads={self.n_heads} instead."
             )
         shared = set(TimeMAEConfig.__dataclass_fields__) & set(self.get_param_names())
-        values = {name: getattr(self, name) for name in shared}
-        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        given = {name: getattr(self, name) for name in shared}
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+        values["n_channels"] = panel.n_channels
         if values["window_length"] == "auto":
             values["window_length"] = _auto.window_length(panel)
+        values["n_positions"] = -(-panel.n_points // values["window_length"])
         if values["scaling"] == "auto":
             values["scaling"] = _auto.scaling(panel, deviations)
-        return TimeMAEConfig(
-            n_channels=panel.n_channels,
-            n_positions=-(-panel.n_points // values["window_length"]),
-            **values,
-        )
+        init = self._resolve_init(values)
+        objective = _auto.objective(panel, values["window_length"], init)
+        values |= {name: value for name, value in objective.items() if values[name] == "auto"}
+        if values["dropout"] == "auto":
+            values["dropout"] = _auto.dropout(any(values[name] for name in PREDICTING))
+        return TimeMAEConfig(**values), init
 
-    def _with_objective(self, architecture: TimeMAEConfig, panel: Panel) -> TimeMAEConfig:
-        """With what it learns on a panel in the place of "auto", checked."""
-        objective = _auto.objective(panel, architecture.window_length, self.init_)
-        chosen: dict[str, Any] = {
-            name: value
-            for name, value in objective.items()
-            if getattr(architecture, name) == "auto"
-        }
-        config = replace(architecture, **chosen)
-        if self.max_epochs:
-            self._check_learnable(config, panel)
-        return config
-
-    def _resolve_init(self, config: TimeMAEConfig) -> str:
+    def _resolve_init(self, architecture: Mapping[str, Any]) -> str:
         """ "random" or "synthetic", as `init` says."""
-        wrong = misfit(config)
+        wrong = misfit(architecture)
         if self.encoder is not None:
             wrong["encoder"] = self.encoder
         if self.init == "synthetic" and wrong:
@@ -617,7 +607,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
                 f"allowed are 'auto' and 'random'. Got {got}."
             )
         if self.init == "auto":
-            return "random" if wrong or config.scaling is None else "synthetic"
+            return "random" if wrong or architecture["scaling"] is None else "synthetic"
         return self.init
 
     def _check_learnable(self, config: TimeMAEConfig, panel: Panel) -> None:

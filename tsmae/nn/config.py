@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+PREDICTING = ("mcc_weight", "mrr_weight", "reconstruction_weight", "spectral_weight")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimeMAEConfig:
@@ -49,8 +51,7 @@ class TimeMAEConfig:
     @property
     def predicts(self) -> bool:
         """Whether any objective predicts masked sub-series."""
-        weights = (self.mcc_weight, self.mrr_weight, self.reconstruction_weight)
-        return any((*weights, self.spectral_weight))
+        return any(getattr(self, weight) for weight in PREDICTING)
 
     def weighted(self, mrr: Any, mcc: Any, reconstruction: Any, contrast: Any) -> Any:
         """The loss, of its parts; that of reconstruction is weighted already."""

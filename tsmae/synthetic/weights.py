@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from tsmae.nn import TimeMAEConfig
 from tsmae.nn.backbone import Backbone
 
 FILE = Path(__file__).with_name("backbone.safetensors")
@@ -26,10 +26,9 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 
-def misfit(config: TimeMAEConfig) -> dict:
-    """Fields of `config` that are not those of the stored weights; empty if they fit."""
-    fields = {name: getattr(config, name) for name in ARCHITECTURE}
-    return {name: value for name, value in fields.items() if value != ARCHITECTURE[name]}
+def misfit(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs in an architecture from that of the stored weights; empty if they fit."""
+    return {k: architecture[k] for k, value in ARCHITECTURE.items() if architecture[k] != value}
 
 
 def start_from_synthetic(backbone: Backbone, file: Path = FILE) -> None:

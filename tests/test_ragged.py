@@ -83,7 +83,7 @@ def test__transform__small_shapes_on_large_levels__alone_as_in_a_batch():
     estimator = transformer(1, scaling="auto").fit(series)
     assert estimator.config_.scaling == "instance"
     alone = np.concatenate([embed(estimator, [s]) for s in series])
-    assert_allclose(alone, embed(estimator, series), atol=1e-5)
+    assert_allclose(alone, embed(estimator, series), atol=5e-5)  # as above
 
 
 @torch.inference_mode()

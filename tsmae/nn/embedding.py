@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tsmae.nn.config import TimeMAEConfig
 from tsmae.nn.layers import convolution, convolve, linear
+from tsmae.nn.masking import take
 
 _STEM_WIDTH = 64
 _STEM_KERNEL = 3
@@ -32,6 +33,11 @@ class Windows(NamedTuple):
     values: torch.Tensor
     observed: torch.Tensor | None
     valid: torch.Tensor | None
+
+    def at(self, places: torch.Tensor) -> Windows:
+        """Those at places of any shape, see :func:`~tsmae.nn.masking.places_of`; all count."""
+        observed = None if self.observed is None else take(self.observed, places)
+        return Windows(take(self.values, places), observed, None)
 
 
 def pad_to_windows(x: torch.Tensor, window_length: int, offset: int = 0) -> torch.Tensor:

@@ -172,8 +172,9 @@ class SeriesEncoder(nn.Module):
         pooled = []
         for reading in self._readings(self.backbone.scaling(x), complete):
             layers, valid = self._encode(reading, complete, None)
-            pooled.append(pool(layers, valid, ("mean", "std"), 0))
-        return torch.stack(pooled, 1).unflatten(2, (len(layers), 2, -1))
+            both = pool(layers, valid, ("mean", "std"), 0)
+            pooled.append(both.unflatten(1, (len(layers), 2, -1)))
+        return torch.stack(pooled, 1)
 
     def _encode(
         self, x: torch.Tensor, complete: bool, generator: torch.Generator | None

@@ -198,7 +198,8 @@ class TimeMAE(nn.Module):
         if config.decoupled:
             visible_places, seen = places_of(valid & ~masked, n_visible)  # (B, V)
             seen = never_empty(seen)
-            tokens = self._embed_at(visible_places, shown) + take(p, visible_places)
+            tokens = self.backbone.feature_encoder(shown.at(visible_places))
+            tokens = tokens + take(p, visible_places)
             memory = self.backbone.encoder(tokens, seen, noise)[-1]
             asked = take(queries, masked_places)
             predicted = self.decoupled_encoder(asked, memory, seen, noise)  # ẑ
@@ -212,15 +213,14 @@ class TimeMAE(nn.Module):
         real = None if present is None else present.flatten().nonzero().squeeze(1)
         z: Any = None  # (B, M, d), where something reads it
         if config.mrr_weight or self.tokenizer.reads_embeddings:
-            z = self._embed_at(masked_places, windows)
+            z = self.backbone.feature_encoder(windows.at(masked_places))
         if config.mrr_weight:
             with torch.no_grad():
                 tokens = z + take(p, masked_places)
                 targets = self.target_encoder(tokens, never_empty(present))[-1]  # z̄
                 target = _rows(targets, real)
         predicted = _rows(predicted, real)
-        places = _rows(masked_places, real)
-        x_masked = take(windows.values, places)
+        hidden = windows.at(_rows(masked_places, real))
 
         if len(predicted) == 0:  # series of one window each: nothing to predict
             return pretext._replace(mrr=predicted.sum())
@@ -228,22 +228,15 @@ class TimeMAE(nn.Module):
             pretext = pretext._replace(mrr=self._regress(predicted, target))
         if config.mcc_weight:
             embedded: Any = None if z is None else _rows(z, real)
-            codewords = self.tokenizer.targets(embedded, x_masked, noise)
+            codewords = self.tokenizer.targets(embedded, hidden.values, noise)
             mcc, hit_rate, ndcg, counts = self._classify(predicted, codewords)
             pretext = pretext._replace(
                 mcc=mcc, hit_rate=hit_rate, ndcg=ndcg, codeword_counts=counts
             )
-        observed = None if windows.observed is None else take(windows.observed, places)
         return pretext._replace(
-            reconstruction=self._reconstruct(predicted, x_masked, observed),
+            reconstruction=self._reconstruct(predicted, hidden),
             n_masked=len(predicted),
         )
-
-    def _embed_at(self, places: torch.Tensor, windows: Windows) -> torch.Tensor:
-        """Embeddings z (B, M, d) of the windows at these places (B, M) alone."""
-        observed = None if windows.observed is None else take(windows.observed, places)
-        chosen = Windows(take(windows.values, places), observed, None)
-        return self.backbone.feature_encoder(chosen)
 
     def _regress(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """MRR: mean squared error of ẑ (P, d) to sg(z̄)."""
@@ -278,22 +271,21 @@ class TimeMAE(nn.Module):
             counts = counts.view(config.n_codebooks, -1)
         return mcc, hits.mean(), gain.mean(), counts
 
-    def _reconstruct(
-        self, predicted: torch.Tensor, windows: torch.Tensor, observed: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Weighted errors of reconstructing windows (P, C, δ) and their amplitude spectra.
+    def _reconstruct(self, predicted: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """Weighted errors of reconstructing P windows and their amplitude spectra.
 
         Points that were not `observed` have no error; the spectra are those of bridged windows.
         """
         config = self.config
         loss = predicted.new_zeros(())
         if config.reconstruction_weight:
-            errors = (self.reconstruct(predicted) - windows.flatten(1)).square()
+            errors = (self.reconstruct(predicted) - windows.values.flatten(1)).square()
+            observed = windows.observed
             there = torch.ones_like(errors) if observed is None else observed.flatten(1)
             error = (errors * there).sum() / there.sum()
             loss = loss + config.reconstruction_weight * error
         if config.spectral_weight:
-            amplitude = torch.fft.rfft(windows, norm="ortho").abs().flatten(1)
+            amplitude = torch.fft.rfft(windows.values, norm="ortho").abs().flatten(1)
             error = F.mse_loss(self.reconstruct_spectrum(predicted), amplitude)
             loss = loss + config.spectral_weight * error
         return loss

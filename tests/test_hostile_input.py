@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import zipfile
 from typing import NamedTuple
 
@@ -727,6 +728,16 @@ DAMAGE = {
     "no scaling": lambda saved, path: rewritten(
         saved, path, lambda name, content: unscaled(content) if "json" in name else content
     ),
+    "infinite format": lambda saved, path: rewritten(
+        saved, path, lambda _, content: content.replace(b'"format": 1', b'"format": Infinity')
+    ),
+    "no resolution": lambda saved, path: rewritten(
+        saved,
+        path,
+        lambda _, content: re.sub(
+            rb'("resolutions",\s+\{\s+"tuple": \[\s+)\d+', rb"\g<1>0", content
+        ),
+    ),
     "unknown device": lambda saved, path: rewritten(
         saved, path, lambda _, content: content.replace(b'"device": "cpu"', b'"device": "gpu"')
     ),
@@ -829,6 +840,12 @@ def test__score__wrong_number_of_labels_or_weights__says_so():
             estimator.score(X, marked[:6])
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             estimator.score(X, marked, np.ones(6))
+
+
+def test__fit__outputs_of_one_name__error_names_it():
+    outputs = pd.DataFrame(np.column_stack([Y, Y]), columns=["a", "a"])
+    with pytest.raises(ValueError, match=r"y has several columns of the same name: \['a'\]"):
+        classifier().fit(X, outputs)
 
 
 def test__fit__bad_label_of_the_last_output__before_training(monkeypatch):

@@ -57,6 +57,27 @@ def test__plot_embedding__any_container_of_labels__named_as_given(labels, expect
     assert [text.get_text() for text in legend.get_texts()] == expected
 
 
+def test__plot_embedding__labels_named_in_another_order__refused():
+    embedding = pd.DataFrame(np.eye(3), index=list("abc"))
+    labels = pd.Series([0, 1, 1], index=list("cab"))
+    with pytest.raises(ValueError, match=r"labels has the names of the series in embedding"):
+        plot_embedding(embedding, labels)
+    assert len(plot_embedding(embedding, labels.loc[list("abc")]).axes[0].collections) == 2
+
+
+def test__plot_embedding__names_of_matplotlib_s_own__in_the_legend(tmp_path):
+    figure = plot_embedding(np.eye(4), ["_x", "a$", "b$^$", "y"])
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert [t.strip("\N{ZERO WIDTH SPACE}") for t in texts] == ["_x", r"a\$", r"b\$^\$", "y"]
+    figure.savefig(tmp_path / "embedding.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test__plot_embedding__all_the_same__no_variance():
+    axes = plot_embedding(np.ones((4, 3))).axes[0]
+    assert axes.get_xlabel() == "component 1 (0% of variance)"
+
+
 @pytest.mark.parametrize("labels", ["abc", np.zeros((3, 1)), pd.DataFrame({"a": [1, 2, 3]}), 1])
 def test__plot_embedding__labels_of_another_shape__error_names_them(labels):
     with pytest.raises(ValueError, match="labels has the shape"):

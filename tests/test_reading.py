@@ -1,5 +1,7 @@
 """The door: what each container becomes, and what it says about its series and channels."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,78 @@ def test__read_panel__polars__as_pandas():
         read_panel(frame, single_series=False)
     series = np.arange(12.0).reshape(3, 4)
     assert_array_equal(read_panel(polars.DataFrame({"a": series})).values, series[:, None])
+
+
+def _marked(frame, names):
+    """As sktime writes a MultiIndex for libraries without one."""
+    return frame.reset_index().set_axis([f"__index__{n}" for n in names] + ["u", "v"], axis=1)
+
+
+def _as_of(library, frame):
+    return {
+        "polars": lambda: pytest.importorskip("polars").DataFrame(frame.to_dict("list")),
+        "polars, lazy": lambda: pytest.importorskip("polars").LazyFrame(frame.to_dict("list")),
+        "dask": lambda: pytest.importorskip("dask.dataframe").from_pandas(frame, npartitions=3),
+        "narwhals": lambda: pytest.importorskip("narwhals").from_native(frame),
+    }[library]()
+
+
+@pytest.mark.parametrize("library", ["polars", "polars, lazy", "dask"])
+@pytest.mark.parametrize("names", [("id", "t"), (0, 1), ("site", "id", "t")])
+def test__read_panel__index_in_columns__as_pandas(library, names):
+    levels = [["x", "y"], [10, 11]][: len(names) - 1]
+    index = pd.MultiIndex.from_product([*levels, range(12)])
+    values = np.random.default_rng(0).normal(size=(len(index), 2))
+    frame = pd.DataFrame(values, index)
+    read = read_panel(_as_of(library, _marked(frame, names)))
+    expected = read_panel(frame)
+    assert_array_equal(read.values, expected.values)
+    assert read.instances.tolist() == expected.instances.tolist() and read.channels == ["u", "v"]
+    assert list(read.instances.names) == [None if n == 0 else n for n in names[:-1]]
+    if library != "dask":  # whose rows have no order
+        with pytest.raises(ValueError, match="not sorted"):
+            read_panel(_as_of(library, _marked(frame, names).iloc[::-1]))
+
+
+def test__read_panel__dask__rows_in_the_order_of_the_index_and_not_of_its_text():
+    from sktime.datatypes import convert
+
+    pytest.importorskip("dask")
+    index = pd.MultiIndex.from_product([range(11), range(12)], names=["id", "t"])
+    frame = pd.DataFrame({"u": np.random.default_rng(0).normal(size=len(index))}, index)
+    given = convert(frame, "pd-multiindex", "dask_panel", as_scitype="Panel")
+    assert_array_equal(read_panel(given).values, read_panel(frame).values)
+
+
+def test__read_panel__narwhals__as_pandas():
+    index = pd.MultiIndex.from_product([[0, 1], range(3)])
+    frame = pd.DataFrame({"u": np.arange(6.0)}, index)
+    assert_array_equal(read_panel(_as_of("narwhals", frame)).values, read_panel(frame).values)
+
+
+def test__read_panel__frame_of_another_library__is_no_array():
+    class Frame:
+        columns = ("id", "u")
+
+        def __array__(self, *args, **kwargs):
+            return np.ones((4, 2))
+
+    with pytest.raises(TypeError, match=r"X is a Frame; expected .* Convert it to a pandas"):
+        read_panel(Frame())
+
+
+@pytest.mark.parametrize("dtype", ["timestamp[ns][pyarrow]", "date32[pyarrow]"])
+def test__read_panel__uneven_dates_of_pyarrow__warned_of(dtype):
+    pytest.importorskip("pyarrow")
+    days = pd.date_range("2020", periods=20)
+    even, uneven = (pd.Series(np.arange(17.0), d) for d in (days[:17], days.delete([3, 9, 10])))
+    for series in (even, uneven):
+        series.index = series.index.astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_panel([even])
+        with pytest.raises(UserWarning, match="unevenly"):
+            read_panel([uneven])
 
 
 def test__read_panel__pyarrow__as_pandas():

@@ -19,6 +19,7 @@ from _panels import classifier, embed, pad, ragged, transformer
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import EpochTimer
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 from tsmae.panel import Panel
@@ -660,6 +661,31 @@ def test__isolated_global_rng__on_mps__seeds_and_restores_its_generator(monkeypa
     with isolated_global_rng(7, torch.device("mps")):
         calls.append("within")
     assert calls == [("get_rng_state",), ("manual_seed", 7), "within", ("set_rng_state", "before")]
+
+
+@pytest.mark.parametrize("name", ["current.zip", f"{'long' * 60}.zip"])
+def test__save__through_a_link__writes_what_it_names(tmp_path, name):
+    (tmp_path / "versions").mkdir()
+    target = tmp_path / "versions" / "first.zip"
+    target.touch()
+    (tmp_path / name).symlink_to(target)
+    transformer().fit(SERIES).save(tmp_path / name)
+    assert (tmp_path / name).is_symlink() and target.stat().st_size > 1000
+    assert os.listdir(target.parent) == ["first.zip"]
+
+
+def test__save__callbacks_inside__error_names_where(tmp_path):
+    estimator = classifier(fine_tune="head").set_params(transformer__callbacks=[EpochTimer()])
+    estimator.fit(SERIES, LABELS)
+    with pytest.raises(TypeError, match=r"None to the attribute transformer\.callbacks"):
+        estimator.save(tmp_path / "model")
+    estimator.transformer.callbacks = None
+    with pytest.raises(TypeError, match=r"None to the attribute transformer_\.callbacks"):
+        estimator.save(tmp_path / "model")
+    estimator.transformer_.callbacks = None
+    estimator.save(tmp_path / "model")
+    loaded = TimeMAEClassifier.load(tmp_path / "model")
+    assert_array_equal(loaded.predict_proba(SERIES), estimator.predict_proba(SERIES))
 
 
 def test__save__disk_full__leaves_what_was_there(panel, small, tmp_path, monkeypatch):

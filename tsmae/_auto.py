@@ -19,6 +19,7 @@ _EPOCHS, _MOST_EPOCHS, _MOST_STEPS = 15, 60, 10_000
 _LR_PER_SERIES = 2e-6
 _STEPS_AN_EPOCH, _LARGEST_BATCH = 16, 128
 _TRAINING_POINTS = 2**17  # time points of a batch with its gradients: two GB at the defaults
+_TRAINING_CHANNELS = 128  # from as many on, channels take much as well
 _FEW_LABELS, _MANY_LABELS = 400, 1000
 _JITTER = 0.3
 
@@ -97,7 +98,8 @@ def _batch_size(panel: Panel, steps_an_epoch: int, smallest: int, largest: int) 
 
 def _fitting_in_memory(panel: Panel) -> int:
     """Series that are trained on at once, at most: long ones take much."""
-    return max(2, _TRAINING_POINTS // panel.n_points)
+    n_points = panel.n_points * (1 + panel.n_channels // _TRAINING_CHANNELS)
+    return max(2, _TRAINING_POINTS // n_points)
 
 
 def n_epochs(steps_an_epoch: int, course: Course) -> int:

@@ -25,6 +25,7 @@ _SIGNED_NUMBERS = [re.compile(r"(?<!\d)-?\d+\.?\d*")]
 _NUMBERS = [re.compile(r"\d+"), re.compile(r"\d+\.?\d*"), *_SIGNED_NUMBERS]
 _ROUNDING = 1e-13  # of float64, relative: what constants show after arithmetic
 _UNEVEN = 1.5  # longest over shortest distance of two points; months have less
+_INDEX = "__index__"
 _LARGEST = 1e36  # squares and sums of larger numbers, scaled, overflow
 
 
@@ -208,6 +209,8 @@ def _uneven(time: pd.Index, starts: Sequence[int] | np.ndarray = (0,)) -> list[i
         return []
     if isinstance(time, pd.MultiIndex):
         time = time.get_level_values(-1)
+    if isinstance(time.dtype, pd.ArrowDtype):
+        time = pd.Index(time.to_numpy())
     if pd.api.types.is_object_dtype(time.dtype) or pd.api.types.is_string_dtype(time.dtype):
         time = _parse_time(time)
     if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
@@ -454,20 +457,40 @@ def _read_list(X: Sequence) -> NamedPanel:
 
 
 def _as_pandas(X: Any) -> Any:
-    """A flat frame of polars or pyarrow as a pandas one; anything else as it is."""
+    """A frame of polars, pyarrow, dask or narwhals as a pandas one; anything else as it is."""
     library, kind = type(X).__module__.split(".")[0], type(X).__name__
-    if (library, kind) == ("pyarrow", "Table"):
-        return X.to_pandas()
-    if (library, kind) != ("polars", "DataFrame"):
-        return X
-    if any(name.startswith("__index__") for name in X.columns):  # sktime's panel
-        return X
-    columns = {name: X[name].to_numpy() for name in X.columns}
-    return pd.DataFrame({name: list(c) if c.ndim > 1 else c for name, c in columns.items()})
+    match library, kind:
+        case "narwhals", "DataFrame" | "LazyFrame":
+            return _as_pandas(X.to_native())
+        case "pyarrow", "Table":
+            return X.to_pandas()
+        case "polars", "DataFrame" | "LazyFrame":
+            X = X.collect() if kind == "LazyFrame" else X
+            columns = {name: X[name].to_numpy() for name in X.columns}
+            columns = {name: list(c) if c.ndim > 1 else c for name, c in columns.items()}
+            return _with_index_of_columns(pd.DataFrame(columns))
+        case "dask", "DataFrame":
+            frame = _with_index_of_columns(X.compute())
+            # its partitions are sorted by the index as text
+            return frame.sort_index() if isinstance(frame.index, pd.MultiIndex) else frame
+    return X
+
+
+def _with_index_of_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """sktime keeps the index of libraries without one in columns, "__index__" before their names.
+
+    A level without a name has its number.
+    """
+    names = [name for name in frame.columns if str(name).startswith(_INDEX)]
+    if not names:
+        return frame
+    levels = [name.removeprefix(_INDEX) for name in names]
+    levels = [None if level == str(i) else level for i, level in enumerate(levels)]
+    return frame.set_index(names).rename_axis(levels)
 
 
 def _read_other(X: Any) -> NamedPanel:
-    """Containers that only sktime knows (xarray, polars, dask, ...)."""
+    """Containers that only sktime knows (xarray, gluonts, ...)."""
     from sktime.datatypes import check_is_scitype, convert
 
     try:
@@ -476,9 +499,11 @@ def _read_other(X: Any) -> NamedPanel:
         known = False
     if known:
         return _read_frame(convert(X, metadata["mtype"], "pd-multiindex", as_scitype="Panel"))
-    if hasattr(X, "__array__") and not hasattr(X, "toarray"):
+    is_frame = hasattr(X, "columns")  # its rows may be points as well as series
+    if hasattr(X, "__array__") and not hasattr(X, "toarray") and not is_frame:
         return _read_array(_as_array(X, "X"))
     hint = " Sparse input is not supported: use X.toarray()." if hasattr(X, "toarray") else ""
+    hint = " Convert it to a pandas DataFrame or a numpy array." if is_frame else hint
     raise TypeError(f"X is a {type(X).__name__}; expected {_ACCEPTED}.{hint}")
 
 
@@ -631,7 +656,7 @@ def read_labels(y: Any, n_series: int) -> np.ndarray:
     return labels
 
 
-def check_order(y: Any, instances: pd.Index) -> None:
+def check_order(y: Any, instances: pd.Index, of_labels: str = "y", of_series: str = "X") -> None:
     """Raise unless labels under the names of the series stand in the order of the series.
 
     Labels are taken by position, as in scikit-learn. Of series numbered by default nothing is
@@ -646,9 +671,10 @@ def check_order(y: Any, instances: pd.Index) -> None:
         return
     if len(names) == len(instances) and names.isin(instances).all():
         raise ValueError(
-            f"y has the names of the series in X in another order: {names[:3].tolist()}… instead "
-            f"of {instances[:3].tolist()}…, and labels are taken by position. Use y.loc[names] in "
-            "the order of X, or y.to_numpy() if the order is right."
+            f"{of_labels} has the names of the series in {of_series} in another order: "
+            f"{names[:3].tolist()}… instead of {instances[:3].tolist()}…, and labels are taken by "
+            f"position. Use {of_labels}.loc[names] in the order of {of_series}, or "
+            f"{of_labels}.to_numpy() if the order is right."
         )
 
 

@@ -91,9 +91,11 @@ class TimeMAEClassifier(
     unlabeled : label, optional
         Mark in y, say -1, of series without a label: they take part in pre-training, and in
         self-training if asked for; the mark is no class, and `score` leaves them out. No other
-        scorer does (those of `scoring`, of sktime's pipelines and `evaluate`): to them the mark is
-        a class that is never predicted, so hand them labelled series. Estimators that encode
-        labels (of voting, stacking) change the mark before it comes here.
+        scorer does (those of `scoring`, of sktime's pipelines and `evaluate`), and no estimator
+        around this one that takes the classes from y (calibration, ensembles, sktime's pipelines
+        and searches): to them the mark is one more class, so hand them labelled series, and a
+        frozen transformer that was pre-trained on all. Estimators that encode labels (of voting,
+        stacking) change the mark before it comes here.
     self_training : float in (0, 1), optional
         Series without a label that a logistic regression on the embeddings gives a class with
         this probability count as labelled from then on, in up to ten rounds
@@ -890,6 +892,9 @@ def _outputs(y) -> list:
     """The columns of labels, of which there may be one."""
     if not _has_several_outputs(y):
         return [y]
+    if isinstance(y, pd.DataFrame) and not y.columns.is_unique:
+        names = y.columns[y.columns.duplicated()].unique().tolist()
+        raise ValueError(f"y has several columns of the same name: {names}.")
     return [y.iloc[:, j] for j in range(y.shape[1])] if isinstance(y, pd.DataFrame) else list(y.T)
 
 

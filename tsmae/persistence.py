@@ -159,13 +159,14 @@ class SavedAsTensors:
         }
         text = json.dumps(description, indent=1)
         # written beside and renamed: a reader never sees half a file, whoever else saves here
-        temporary = path.with_name(f"{path.name}.{uuid4().hex}.part")
+        target = path.resolve()  # a link stays one
+        temporary = target.with_name(f"{uuid4().hex}.part")
         try:
             with ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
                 archive.writestr("_metadata", pickle.dumps(type(self)))
                 archive.writestr("estimator.json", text)
                 archive.writestr("weights.safetensors", save_tensors(weights))
-            temporary.replace(path)
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -230,8 +231,8 @@ def _damage_as_value_error(path: Path, cls: type) -> Iterator[None]:
     except (FileNotFoundError, IsADirectoryError, PermissionError, *_OF_A_DEVICE):
         raise
     except (
-        AttributeError, BadZipFile, EOFError, KeyError, OSError, RuntimeError, SafetensorError,
-        TypeError, ValueError, lzma.LZMAError, zlib.error,
+        ArithmeticError, AttributeError, BadZipFile, EOFError, LookupError, OSError, RuntimeError,
+        SafetensorError, SyntaxError, TypeError, ValueError, lzma.LZMAError, zlib.error,
     ) as error:  # fmt: skip
         raise ValueError(
             f"path={str(path)!r} is damaged, or was not written by {cls.__name__}.save: {error}"
@@ -330,10 +331,10 @@ def _describe(estimator, prefix: str, weights: dict[str, torch.Tensor]) -> dict:
             seen[id(value)] = f"{prefix}{where}."
             return {"estimator": _describe(value, seen[id(value)], weights)}
         raise TypeError(
-            f"{type(estimator).__name__} cannot be saved without executable code: {where}="
+            f"{type(estimator).__name__} cannot be saved without executable code: {prefix}{where}="
             f"{value!r} is a {type(value).__name__}. Use pickle or joblib, or, if what follows the "
-            f"fit can do without, first assign None to the attribute {where} (set_params would "
-            "forget the fit)."
+            f"fit can do without, first assign None to the attribute {prefix}{where} (set_params "
+            "would forget the fit)."
         )
 
     if getattr(estimator, "_is_vectorized", False):

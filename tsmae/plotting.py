@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from tsmae._parameters import check_position
-from tsmae._reading import read_panel
+from tsmae._reading import check_order, read_panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,11 +60,13 @@ def plot_embedding(
     Raises
     ------
     ValueError
-        If there are fewer than two series or columns, another number of labels than of series, or
-        `method` is another one.
+        If there are fewer than two series or columns, another number of labels than of series,
+        labels named as the embeddings are in another order, or `method` is another one.
     ImportError
         Without matplotlib.
     """
+    if isinstance(embedding, pd.DataFrame):
+        check_order(labels, embedding.index, "labels", "embedding")
     embedding = np.asarray(embedding)
     if embedding.ndim != 2 or min(embedding.shape) < 2:
         raise ValueError(
@@ -73,8 +75,9 @@ def plot_embedding(
         )
     if method == "pca":
         reduced = PCA(2, random_state=random_state)
-        plane = np.asarray(reduced.fit_transform(embedding))  # a frame, if scikit-learn was told so
-        share = reduced.explained_variance_ratio_
+        with np.errstate(invalid="ignore"):  # where all are the same
+            plane = np.asarray(reduced.fit_transform(embedding))  # a frame, if sklearn was told so
+        share = np.nan_to_num(reduced.explained_variance_ratio_)
         names = [f"component {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
     elif method == "tsne":
         from sklearn.manifold import TSNE
@@ -107,10 +110,16 @@ def plot_embedding(
         for i, label in enumerate(classes):
             at = i if len(classes) <= _MANY_CLASSES else i / len(classes)
             part = plane[codes == i]
-            axes.scatter(part[:, 0], part[:, 1], s=12, color=colours(at), label=str(label))
+            axes.scatter(part[:, 0], part[:, 1], s=12, color=colours(at), label=_literal(label))
         axes.legend(title="class", fontsize="small", ncols=1 + len(classes) // 16)
     axes.set(xlabel=names[0], ylabel=names[1])
     return figure
+
+
+def _literal(label: Any) -> str:
+    """As a legend shows it: `$` begins a formula there, and `_` hides a name."""
+    text = str(label).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def plot_history(history: list[dict]) -> Figure:

@@ -76,7 +76,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     n_codewords : int, default=192
         Codewords K of a codebook.
     temperature : float, default=1.0
-        Of the learned tokenizer's Gumbel softmax.
+        Of the learned tokenizer's Gumbel softmax, of use with `codeword_gradient` only.
     momentum : float in [0, 1], default=0.99
         η of the target encoder, of use with ``mrr_weight > 0`` only.
     mrr_weight : float, default=0.0
@@ -104,7 +104,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         windows of all grids, for panels of one length).
     scaling : {"auto", "channel", "instance"} or None, default="auto"
         Shift and scale each channel by its mean and deviation: over the panel in `fit`
-        ("channel"), over the series itself ("instance"), or not at all. Observed points only.
+        ("channel"), over the series itself, masked windows included ("instance"), or not at all.
+        Observed points only.
         "auto" takes "channel", which keeps what level and size tell, unless in most channels
         that vary most series that do so vary by less than a hundredth of the panel's deviation:
         beside a few large series their shapes would vanish, so there it takes "instance". A
@@ -123,8 +124,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for smaller panels, so that those get
         enough steps: a sixteenth of the panel, at least 32, and a 48th where random weights learn
-        to predict windows; and fewer of series of more than 1024 points, so that they fit in
-        memory. A last series alone joins the batch before it.
+        to predict windows; and fewer of series of more than 1024 points, or of 128 channels and
+        more, so that they fit in memory. A last series alone joins the batch before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3; for synthetic
         weights (see `init`), which larger ones spoil, 5e-4, or 2e-4 where windows are predicted;
@@ -179,7 +180,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         that this hardly matters but to a custom `encoder`.
     reconstruction_weight, spectral_weight : float, default=0.0
         Weights of reconstructing masked windows, and their amplitude spectra. Of a window with
-        gaps the observed points count, and the spectrum of the window as bridged.
+        gaps the observed points count, and the spectrum of the window as bridged; channels that
+        are constant in `fit` do not.
     contrast_weight : float or "auto", default="auto"
         Weight of instance discrimination: of two random crops of each series, each has to find
         the other among those of the batch (SimCLR [2]_), at one of the `pooling_resolutions`, a
@@ -247,7 +249,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     ----------
     history_ : list of dict
         One an epoch: ``epoch``, ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``,
-        ``hit_rate`` (share of masked windows whose codeword ranked first), ``ndcg`` (at 10),
+        ``hit_rate`` (share of masked windows' codewords that ranked first), ``ndcg`` (at 10),
         ``distinct_codewords`` and ``perplexity`` of the codebooks' use, ``duration`` in
         seconds. ``reconstruction`` is weighted (`reconstruction_weight`, `spectral_weight`), the
         other parts of the loss are not. With `validation_fraction` also ``valid_loss`` and so on.
@@ -765,9 +767,9 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         dict of float
             ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``, ``hit_rate``, ``ndcg``
             (at 10), ``distinct_codewords`` and ``perplexity``, as in `history_`: 0 where an
-            objective has no weight. But the contrast is that of batches of 128 series (fewer if
-            they are of more than 1024 points) at the finest resolution: the more series, the
-            harder it is to tell one from the others.
+            objective has no weight. But the contrast is that of batches of 128 series (fewer of
+            more than 1024 points, or 128 channels and more) at the finest resolution: the more
+            series, the harder it is to tell one from the others.
 
         Raises
         ------

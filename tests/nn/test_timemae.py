@@ -11,6 +11,8 @@ from tsmae.nn import TimeMAE, blocks
 from tsmae.nn.masking import draw_mask, n_masked_of, places_of, take
 from tsmae.nn.series import average_down, jitter
 from tsmae.nn.tokenizer import LearnedTokenizer
+from tsmae.panel import Panel
+from tsmae.training.loops import evaluate_pretext
 from tsmae.training.randomness import new_generator
 
 DEFAULTS = {
@@ -631,6 +633,35 @@ def test__reconstruction__points_not_observed__have_no_error(x):
     expected = errors[windows.observed[masked].flatten(1)].mean()
     torch.testing.assert_close(pretext.reconstruction, expected)
     assert not torch.isclose(expected, errors.mean())
+
+
+@pytest.mark.parametrize("kind", ["reconstruction_weight", "spectral_weight"])
+def test__reconstruction__constant_channels__do_not_dilute_it(x, kind):
+    weights = {"mrr_weight": 0.0, "mcc_weight": 0.0, kind: 1.0}
+    model = build(**weights, scaling="channel").eval()
+    model.backbone.scaling.scale[0] = torch.inf
+    predicted = Spy(model.decoupled_encoder)
+    found = model(x, new_generator(0), True).reconstruction
+    masked = draw_mask(torch.ones(6, 10, dtype=torch.bool), 0.6, new_generator(0))
+    target = model.backbone.windows(model.backbone.scaling(x), True).values[masked]
+    head = model.reconstruct if kind == "reconstruction_weight" else model.reconstruct_spectrum
+    if kind == "spectral_weight":
+        target = torch.fft.rfft(target, norm="ortho").abs()
+    errors = (head(predicted.outputs[0].flatten(0, 1)).view_as(target) - target).square()
+    torch.testing.assert_close(found, errors[:, 1:].mean().detach())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test__reconstruction__with_gaps__whatever_the_batches(x, batch_size):
+    model = build(mrr_weight=0.0, mcc_weight=0.0, reconstruction_weight=1.0).eval()
+    holed = x.clone()
+    holed[:3, :, 1:].masked_fill_(torch.rand(3, 3, 39, generator=new_generator(1)) < 0.8, torch.nan)
+    panel = Panel.from_array(holed.numpy())
+    losses = [
+        evaluate_pretext(model, panel, torch.device("cpu"), size, 1)["reconstruction"]
+        for size in (6, batch_size)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("branch", ["attention", "feed-forward"])

@@ -30,11 +30,11 @@ def pool(
         False where a position is padding: it takes no part.
     statistics : sequence of str in STATISTICS
         "quarters" are the means over each quarter of the series, which keep a coarse order
-        in time, and over all of it where a quarter is padding; "autocorrelation" is that of each
-        feature, at lags of 1, 2 and 4 positions; "cross_correlation" is that of each feature with
-        the next one a position before; "winners" are the shares of positions at which a feature
-        is the largest, and the smallest, of a group of eight; "last" is the last position that
-        is not padding; "none" flattens the sequence.
+        in time, and over all of it where nothing was observed in one; "autocorrelation" is that
+        of each feature, at lags of 1, 2 and 4 positions; "cross_correlation" is that of each
+        feature with the next one a position before; "winners" are the shares of positions at
+        which a feature is the largest, and the smallest, of a group of eight; "last" is the last
+        position that is not padding; "none" flattens the sequence.
     n_positions : int
         Positions that "none" emits; shorter series are filled with zeros.
     units : sequence of pairs of (d,) tensors, optional

@@ -98,7 +98,7 @@ class SeriesEncoder(nn.Module):
         self.slopes = tuple(slopes)
         length = backbone.window_length
         shifts = min(shifts, length)  # more make no other grids
-        self.offsets = sorted({i * length // shifts for i in range(shifts)})
+        self.offsets = [i * length // shifts for i in range(shifts)]
         n_layers = {"last": 1, "all": backbone.n_layers, "ends": 2}[layers]
         n_positions, d_model = backbone.positions.table.shape
         readings = (*self.resolutions, *self.slopes)

@@ -212,7 +212,7 @@ class TimeMAE(nn.Module):
         # without padding, the P masked sub-series of the batch
         real = None if present is None else present.flatten().nonzero().squeeze(1)
         z: Any = None  # (B, M, d), where something reads it
-        if config.mrr_weight or self.tokenizer.reads_embeddings:
+        if config.mrr_weight or (config.mcc_weight and self.tokenizer.reads_embeddings):
             z = self.backbone.feature_encoder(windows.at(masked_places))
         if config.mrr_weight:
             with torch.no_grad():
@@ -274,19 +274,19 @@ class TimeMAE(nn.Module):
     def _reconstruct(self, predicted: torch.Tensor, windows: Windows) -> torch.Tensor:
         """Weighted errors of reconstructing P windows and their amplitude spectra.
 
-        Points that were not `observed` have no error; the spectra are those of bridged windows.
+        Points that were not observed have no error, nor have constant channels; the spectra are
+        those of bridged windows.
         """
         config = self.config
+        live = ~self.backbone.scaling.dead  # (C, 1)
         loss = predicted.new_zeros(())
         if config.reconstruction_weight:
-            errors = (self.reconstruct(predicted) - windows.values.flatten(1)).square()
-            observed = windows.observed
-            there = torch.ones_like(errors) if observed is None else observed.flatten(1)
-            error = (errors * there).sum() / there.sum()
+            there = live if windows.observed is None else live & windows.observed
+            error = _mean_square(self.reconstruct(predicted), windows.values, there)
             loss = loss + config.reconstruction_weight * error
         if config.spectral_weight:
-            amplitude = torch.fft.rfft(windows.values, norm="ortho").abs().flatten(1)
-            error = F.mse_loss(self.reconstruct_spectrum(predicted), amplitude)
+            amplitude = torch.fft.rfft(windows.values, norm="ortho").abs()
+            error = _mean_square(self.reconstruct_spectrum(predicted), amplitude, live)
             loss = loss + config.spectral_weight * error
         return loss
 
@@ -313,6 +313,16 @@ class TimeMAE(nn.Module):
         if self.config.mrr_weight:
             self.target_encoder.eval()  # its targets carry no dropout noise
         return self
+
+
+def _mean_square(
+    predicted: torch.Tensor, target: torch.Tensor, there: torch.Tensor
+) -> torch.Tensor:
+    """Mean over targets (P, ...) of the mean squared error of what is `there` of each."""
+    errors = (predicted.view_as(target) - target).square()
+    there = there.expand_as(errors)
+    sums, counts = (errors * there).flatten(1).sum(1), there.flatten(1).sum(1)
+    return (sums / counts.clamp(min=1)).mean()
 
 
 def _rows(values: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:

@@ -55,9 +55,11 @@ class LearnedTokenizer(nn.Module):
         )
         gumbel = uniform.log_().neg_().log_().neg_()  # a third of the cost of exponential_()
         noisy = relevance + gumbel
-        soft = (noisy / self.temperature).softmax(-1)
         hard = _one_hot(noisy)  # a saturated softmax has ties
-        return soft + (hard - soft).detach() if self.codeword_gradient else hard
+        if not self.codeword_gradient:
+            return hard
+        soft = (noisy / self.temperature).softmax(-1)
+        return soft + (hard - soft).detach()
 
     def logits(self, predicted: torch.Tensor) -> torch.Tensor:
         """(..., d) -> (..., G, K)."""

@@ -34,10 +34,10 @@ def apply(
 ) -> np.ndarray:
     """Run `function` on batches of the panel and stack what it returns.
 
-    Series are taken in order of length, so that batches carry little padding and a few long
-    series do not make all batches small; the output is in the order of the panel. On a CPU as
-    many batches run side by side as torch has threads, each on one: small operations split over
-    threads mostly wait for each other.
+    Where something is missing, series are taken in order of length, so that batches carry little
+    padding and a few long series do not make all batches small; the output is in the order of the
+    panel. On a CPU as many batches run side by side as torch has threads, each on one: small
+    operations split over threads mostly wait for each other.
 
     Raises
     ------

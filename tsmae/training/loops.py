@@ -146,7 +146,7 @@ def _train(
 def evaluate_pretext(
     model: TimeMAE, panel: Panel, device: torch.device, batch_size: int, resolution: int
 ) -> dict[str, float]:
-    """Pretext losses and metrics of a panel: masks from a fixed seed, no other noise."""
+    """Pretext losses and metrics of a panel: masks and crops from a fixed seed, no other noise."""
     net = PretrainingNet(
         model,
         device=str(device),

@@ -420,3 +420,13 @@ def test__crop_and_stretch__lengths_and_beginnings_and_sizes__spread_evenly(monk
     sizes = (views[:, -1] - views[:, 0]).log()
     assert sizes.mean().item() == pytest.approx(0, abs=0.01)
     assert sizes.std().item() == pytest.approx(0.2, rel=0.05)
+
+
+def test__n_epochs__nearest_to_the_steps():
+    assert _auto.n_epochs(50, _auto.COURSES["random", True]) == 29  # of 28.8
+
+
+def test__crop_and_stretch__each_channel_scaled_about_its_own_mean():
+    x = torch.randn(200, 2, 60) + torch.tensor([[0.0], [1000.0]])
+    levels = crop_and_stretch(x, new_generator(0)).mean(-1)
+    torch.testing.assert_close(levels, x.mean(-1), atol=1.5, rtol=0)

@@ -21,6 +21,7 @@ from tsmae._reading import check_order
 from tsmae.nn import SeriesClassifier
 from tsmae.probe import LinearProbe
 from tsmae.training.inference import embed, standardize
+from tsmae.training.nets import FineTuningNet
 
 PLAIN = {"lr_schedule": None, "label_smoothing": 0.0, "precision": "float32"}
 
@@ -962,3 +963,35 @@ def test__self_training__class_weight__as_in_sklearn(panel, monkeypatch):
         targets.append(found[order][found[order] >= 0])
         np.testing.assert_array_equal(seen[-1][1], targets[-1])
     assert not np.array_equal(*targets)
+
+
+def test__fine_tune_head__columns_that_are_0__equals_the_linear_probe(panel, small):
+    X, y = panel
+    X = X[:, :, :16]  # of four windows, the autocorrelation at a lag of four is 0
+    small = {**small, "pooling": ("mean", "autocorrelation")}
+    fitted = build(small, fine_tune="head").fit(X, y)
+    standard = StandardScaler().fit_transform(TimeMAETransformer(**small).fit_transform(X))
+    expected = LinearProbe().fit(standard, y).predict_proba(standard)
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=2e-3)
+
+
+def test__fine_tune_head__validation_fraction__holds_nothing_out(panel, small):
+    X, y = panel
+    plain, held = (
+        build(small, fine_tune="head", validation_fraction=share).fit(X, y).predict_proba(X)
+        for share in (None, 0.5)
+    )
+    np.testing.assert_array_equal(held, plain)
+
+
+def test__fit__loss_of_what_is_held_out_diverges__says_so(panel, small, monkeypatch):
+    X, y = panel
+    step = FineTuningNet.validation_step
+
+    def diverged(self, batch, **kwargs):
+        found = step(self, batch, **kwargs)
+        return {**found, "loss": found["loss"] * torch.nan}
+
+    monkeypatch.setattr(FineTuningNet, "validation_step", diverged)
+    with pytest.raises(ValueError, match="diverged: the loss of epoch 1 is nan"):
+        build(small, validation_fraction=0.25).fit(X, y)

@@ -149,11 +149,15 @@ def test__bridge_gaps__lines_between_observations_and_held_ends():
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["paper", "defaults"])
-def test__pretext__values_of_masked_windows__do_not_reach_predictions(which, monkeypatch):
+@pytest.mark.parametrize("decoupled", [True, False])
+def test__pretext__values_of_masked_windows__do_not_reach_predictions(
+    which, decoupled, monkeypatch
+):
     import tsmae.nn.timemae
 
     X = np.where(gaps("points"), np.float32(NAN), values())
-    model = transformer(which, mrr_weight=1.0, contrast_weight=0.0).fit(X).model_
+    settings = {"decoupled": decoupled, "mrr_weight": 1.0, "contrast_weight": 0.0}
+    model = transformer(which, **settings).fit(X).model_
     drawn, predictions = [], []
     draw_mask, regress = tsmae.nn.timemae.draw_mask, model._regress
 

@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from _panels import classifier, containers, embed, ragged, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae import TimeMAETransformer
+from tsmae.nn.series import Scaling
 
 N, C, T = 8, 2, 22
 LABELS = np.arange(N) % 2
@@ -234,3 +236,11 @@ def test__channel_never_observed_in_fit__counts_as_nothing_later():
     seen[:, 1], larger[:, 1] = 500.0, 5e5
     assert_array_equal(embed(estimator, seen), embed(estimator, larger))
     assert abs(embed(estimator, seen)).max() < 100 * abs(embed(estimator, X)).max()
+
+
+def test__instance_scaling__rounding_is_no_shape():
+    x = torch.full((1, 1, 64), 1e5)
+    x[..., ::2] = torch.nextafter(x[..., ::2], torch.tensor(torch.inf))
+    assert (Scaling(1, "instance")(x) == 0).all()
+    x[..., ::2] = 1.1e5  # a shape
+    assert Scaling(1, "instance")(x).std().item() == pytest.approx(1, rel=0.02)

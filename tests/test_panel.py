@@ -9,7 +9,7 @@ from _panels import pad, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae.nn.embedding import n_windows
-from tsmae.panel import Panel, channel_statistics, median_own_deviation
+from tsmae.panel import Panel, channel_statistics, median_own_deviation, warn_of_unscaled
 from tsmae.training import inference
 from tsmae.training.inference import apply
 
@@ -161,3 +161,17 @@ def test__batches__series_of_any_length__no_more_points_than_the_bound(monkeypat
     assert sorted(np.concatenate(batches)) == list(range(26))
     assert sorted(len(index) * lengths[index].max() for index in batches)[-1] == 300
     assert all(len(i) == 1 or len(i) * lengths[i].max() <= 200 for i in batches)
+
+
+def test__median_own_deviation__rounding_is_none():
+    X = np.full((3, 1, 64), 0.7, np.float32)
+    X[0, 0, ::2] = np.nextafter(np.float32(0.7), np.float32(1))
+    X[2] *= 1 + np.arange(64) % 2
+    assert_allclose(median_own_deviation(Panel.from_array(X)), [0.35], rtol=1e-6)
+
+
+def test__warn_of_unscaled__from_a_ten_millionth_on(recwarn):
+    warn_of_unscaled(np.array([1.1e-7, 1.0, np.inf]))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"channels \[1\] of X"):
+        warn_of_unscaled(np.array([1.0, 0.9e-7]))

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -299,3 +300,17 @@ def test__clone__fitted__unfitted_with_same_parameters(panel, small):
     for copy in (clone(fitted), fitted.clone()):
         assert not copy.is_fitted
         assert copy.get_params() == fitted.get_params()
+
+
+def test__metadata_request__survives_what_resets_the_estimator(panel, small):
+    X, y = panel
+    with sklearn.config_context(enable_metadata_routing=True):
+        asking = TimeMAEClassifier(TimeMAETransformer(**small), "head")
+        asking.set_score_request(sample_weight=True).set_params(max_epochs=1).fit(X, y)
+        assert asking.get_metadata_routing().score.requests["sample_weight"] is True
+
+
+def test__set_output__before_fit__stays(panel, small):
+    X, _ = panel
+    asked = TimeMAETransformer(**small).set_output(transform="pandas").fit(X)
+    assert asked._sklearn_output_config == {"transform": "pandas"}

@@ -214,3 +214,8 @@ def test__plot_codewords__of_a_channel_and_a_codebook__at_their_places(panel):
     ids = transformer.codewords(X[:1], codebook=1)[0]
     colours = [colormaps["hsv"](word * 0.618 % 1)[:3] for word in ids]
     assert [p.get_facecolor()[:3] for p in axes.patches] == colours
+
+
+def test__plot_history__0_in_the_first_epoch__has_a_curve():
+    history = [{"epoch": e, "loss": 1.0, "accuracy": (e - 1) / 2} for e in (1, 2)]
+    assert [axes.get_title() for axes in plot_history(history).axes] == ["loss", "accuracy"]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -105,3 +106,10 @@ def test__callbacks_of_scikit_learn__not_offered_and_a_pipeline_warns():
     X, y = np.random.default_rng(0).normal(size=(12, 4)), np.arange(12) % 2
     with pytest.warns(UserWarning, match="LinearProbe"):
         pipeline.fit(X, y)
+
+
+@pytest.mark.parametrize("n_features", [5, 400], ids=["as it is", "in the span of the series"])
+def test__max_iter__is_the_solver_s(n_features):
+    X, y = np.random.default_rng(0).normal(size=(40, n_features)), np.arange(40) % 2
+    with pytest.warns(ConvergenceWarning):
+        assert LinearProbe(max_iter=1).fit(X, y).n_iter_ == 1

@@ -149,3 +149,11 @@ def test__fit_classifier__single_window_series_and_std__finite_weights():
     estimator = classifier(pooling=("mean", "std"), scaling=None).fit(series, LABELS)
     assert all(torch.isfinite(p).all() for p in estimator.model_.parameters())
     assert np.isfinite(estimator.predict_proba(series)).all()
+
+
+@pytest.mark.parametrize("scaling", ["instance", None])
+def test__transform__constant_channel_of_series_of_other_lengths__alone_as_in_a_batch(scaling):
+    X = [np.concatenate([s, np.full_like(s[:1], 3.0)]) for s in SERIES]
+    fitted = transformer(1, scaling=scaling).fit(X)
+    alone = np.concatenate([embed(fitted, [s]) for s in X])
+    assert_allclose(alone, embed(fitted, X), atol=2e-4)

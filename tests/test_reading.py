@@ -444,3 +444,9 @@ def test__time__of_a_single_series_skips_points__warns():
     frame = pd.DataFrame({"a": np.arange(4.0)}, [0, 1, 2, 9])
     with pytest.warns(UserWarning, match="unevenly spaced in time"):
         read_panel(frame)
+
+
+def test__read_panel__missing_name_at_an_inner_level__refused():
+    index = pd.MultiIndex.from_product([["a"], ["x", None], range(3)])
+    with pytest.raises(ValueError, match="missing instance names"):
+        read_panel(pd.DataFrame({"v": np.arange(6.0)}, index=index))

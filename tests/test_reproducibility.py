@@ -726,3 +726,12 @@ def test__save__labels__of_the_type_they_had(panel, small, tmp_path, kind):
     again = TimeMAEClassifier.load(tmp_path / "model")
     assert again.predict(X).dtype == classifier.predict(X).dtype
     assert again.classes_.dtype == classifier.classes_.dtype == np.dtype(kind)
+
+
+def test__save__names_with_a_dot__no_ending_but_zip_is_replaced(tmp_path):
+    first, second = (transformer(max_epochs=0, random_state=seed).fit(SERIES) for seed in (0, 1))
+    first.save(tmp_path / "model.v1")
+    second.save(tmp_path / "model.v2")
+    assert sorted(os.listdir(tmp_path)) == ["model.v1.zip", "model.v2.zip"]
+    loaded = TimeMAETransformer.load(tmp_path / "model.v1")
+    assert_array_equal(embed(loaded, SERIES), embed(first, SERIES))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from _panels import TINY, noise, pad, steps_of
+from _panels import TINY, noise, pad, steps_of, transformer
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from torch import nn
@@ -1067,3 +1067,18 @@ def test__codewords__of_a_codebook__are_its_own(panel):
     for codebook in (0, 1):
         np.testing.assert_array_equal(transformer.codewords(X, codebook), ids[..., codebook])
     assert (ids[..., 0] != ids[..., 1]).any()
+
+
+def test__pooling_none__coarser_reading__a_place_for_each_window():
+    X = np.random.default_rng(0).normal(size=(6, 1, 20))  # five windows; three of the means
+    fitted = transformer(pooling="none", pooling_resolutions=(1, 2), max_epochs=0)
+    assert fitted.fit_transform(X).shape == (6, (5 + 3) * 8)
+
+
+@torch.no_grad()
+def test__slope_scale__without_winners__of_the_panel(panel, small):
+    X, _ = panel
+    settings = {**small, "pooling": "mean", "pooling_slopes": (1, 2), "max_epochs": 0}
+    encoder = TimeMAETransformer(**settings).fit(X).series_encoder_
+    squares, counts = encoder.squared_slopes(torch.from_numpy(X), True).sum(0).unbind(1)
+    torch.testing.assert_close(encoder.slope_scale, (squares / counts).sqrt())

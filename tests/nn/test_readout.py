@@ -3,7 +3,7 @@ import pytest
 import torch
 from _panels import architecture
 
-from tsmae.nn import Backbone, SeriesEncoder
+from tsmae.nn import Backbone, SeriesEncoder, pool
 from tsmae.nn.series import Scaling, average_down, jitter, slope
 from tsmae.training.randomness import new_generator
 
@@ -229,3 +229,47 @@ def test__jitter__log_normal_factor_and_normal_offset_of_each_channel():
         assert noise.std().item() == pytest.approx(0.15, rel=0.05)
     noises = torch.stack([*offset.T, *factor.log().T])
     assert (noises.corrcoef() - torch.eye(4)).abs().max() < 0.1
+
+
+def test__jitter__size_and_offset__of_the_deviation_each():
+    x = torch.tensor([0.0, 1.0]).expand(20_000, 1, 2)
+    offset, above = jitter(x, 1.0, new_generator(0)).unbind(-1)
+    assert offset.std().item() == pytest.approx(1.0, rel=0.05)
+    assert (above - offset).log().std().item() == pytest.approx(1.0, rel=0.05)
+
+
+@torch.no_grad()
+def test__winners__in_the_units_of_their_reading_and_layer():
+    backbone, x = _encoder(("winners",)).backbone, torch.randn(5, 2, 16)
+    encoder = SeriesEncoder(backbone, ("winners",), "ends", (1, 2), slopes=(1,)).eval()
+    encoder.unit_location.normal_()
+    encoder.unit_scale.uniform_(0.5, 2.0)
+    expected = []
+    for i, reading in enumerate(encoder._readings(x, True)):
+        for j, layer in enumerate(encoder._encode(reading, True, None)[0]):
+            standard = (layer - encoder.unit_location[i, j]) / encoder.unit_scale[i, j]
+            expected.append(pool([standard], None, ("winners",), 0))
+    torch.testing.assert_close(encoder(x, complete=True), torch.cat(expected, 1))
+
+
+def test__standardize__small_column_beside_large_ones__is_not_constant():
+    encoder, rng = _encoder(("mean",)), np.random.default_rng(0)
+    embeddings = rng.normal(0, 0.1, size=(500, 8))
+    embeddings[:, 1:] += 1e6
+    encoder.standardize(embeddings)
+    assert encoder.scale[0].item() == pytest.approx(0.1, rel=0.1)
+
+
+@torch.no_grad()
+def test__calibrate__of_scaled_series():
+    encoder = _encoder(("winners",), (1, 2), slopes=(1, 2))
+    encoder.backbone.scaling.mode = "channel"
+    encoder.backbone.scaling.set_statistics(np.array([5.0, -3.0]), np.array([10.0, 0.1]))
+    x = torch.randn(6, 2, 16) * torch.tensor([[10.0], [0.1]]) + torch.tensor([[5.0], [-3.0]])
+    encoder.scale_slopes(encoder.squared_slopes(x).numpy())
+    encoder.calibrate(encoder.moments(x, complete=True).numpy())
+    for i, reading in enumerate(encoder._readings(encoder.backbone.scaling(x), True)):
+        layer = encoder._encode(reading, True, None)[0][0].flatten(0, 1)
+        torch.testing.assert_close(encoder.unit_location[i, 0], layer.mean(0), atol=1e-4, rtol=0)
+        if i >= len(encoder.resolutions):
+            torch.testing.assert_close(reading.square().mean((0, 2)), torch.ones(2))

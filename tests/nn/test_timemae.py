@@ -75,7 +75,7 @@ def test__draw_mask__any_length_and_ratio__floor_clamped(n, ratio):
 
 def test__draw_mask__paper_setting__nine_of_sixteen():
     assert n_masked_of(16, 0.6) == 9
-    assert n_masked_of(10, 0.3) == 3  # 0.3 * 10 is 3 in the paper, 2.999… in floating point
+    assert n_masked_of(100, 0.29) == n_masked_of(50, 0.58) == 29  # 28.999… in floating point
 
 
 def test__draw_mask__unequal_lengths__follows_each_series():
@@ -784,3 +784,46 @@ def test__feature_encoder__absence__tells_nothing_at_the_start(model, x):
     torch.testing.assert_close(encoder(windows._replace(observed=observed)), whole)
     encoder.missing.weight += 0.1
     assert (encoder(windows._replace(observed=observed)) - whole).abs().max() > 0.01
+
+
+def test__draw_mask__padding_between__every_real_place_has_its_turn():
+    valid = torch.tensor([[1, 0, 0, 1, 1, 0, 1, 1, 1, 1]]).bool().expand(200, -1)
+    masked = draw_mask(valid, 0.6, new_generator(0))
+    assert not (masked & ~valid).any()
+    assert (masked.sum(1) == 4).all()
+    assert masked[:, valid[0]].any(0).all()
+
+
+def test__codeword_counts__of_each_codebook_its_own():
+    codewords = torch.tensor([[0, 5], [0, 5], [1, 5]])
+    counts = build(**DEFAULTS)._classify(torch.randn(3, 16), codewords)[-1]
+    assert counts[0, :2].tolist() == [2, 1] and counts[1, 5] == 3 and counts.sum() == 6
+
+
+def test__learned_tokenizer__several_codebooks__all_drawn_alike():
+    codebooks = build(n_codebooks=4).tokenizer.codebook.detach()
+    expected = (2 / (4 * 12 + 16)) ** 0.5
+    np.testing.assert_allclose(codebooks.std((1, 2)), expected, rtol=0.15)
+
+
+@torch.no_grad()
+def test__contrast__under_autocast__similarities_in_float32():
+    part = build(contrast_weight=1.0, contrast_temperature=0.01).discrimination
+    first, second = torch.randn(2, 6, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = part(first, second)
+        views = part.contract(torch.nn.functional.gelu(part.expand(torch.cat([first, second]))))
+    views = torch.nn.functional.normalize(views.float(), dim=1)
+    similarity = (views @ views.T / 0.01).fill_diagonal_(-torch.inf)
+    expected = torch.nn.functional.cross_entropy(similarity, torch.arange(12).roll(6))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("settings", [{}, DEFAULTS], ids=["paper", "defaults"])
+def test__codewords__of_scaled_series(settings):
+    model, x = build(**settings, scaling="channel").eval(), torch.randn(6, 3, 40)
+    expected = model.codewords(x)
+    location, scale = torch.tensor([100.0, -3, 0]), torch.tensor([50.0, 0.02, 1])
+    model.backbone.scaling.set_statistics(location.numpy(), scale.numpy())
+    raw = x * scale[:, None] + location[:, None]
+    assert (model.codewords(raw) == expected).float().mean() > 0.95  # but for rounding

@@ -923,6 +923,7 @@ def test__labels__names_that_occur_twice__say_nothing_of_the_order():
     labels = pd.Series([0, 1, 1], index=["a", "b", "b"])
     check_order(labels, pd.Index(["b", "a", "b"]))
     check_order(labels, pd.Index(["a", "b", "c"]))
+    check_order(pd.Series([0, 1], ["a", "b"]), pd.Index(["c", "d"]))  # names of something else
     with pytest.raises(ValueError, match="another order"):
         check_order(pd.Series([0, 1], index=["a", "b"]), pd.Index(["b", "a"]))
     for names in (pd.Index([0, 1]), pd.Index(["a", "b"])):  # in other words, which tell nothing
@@ -995,3 +996,45 @@ def test__fit__loss_of_what_is_held_out_diverges__says_so(panel, small, monkeypa
     monkeypatch.setattr(FineTuningNet, "validation_step", diverged)
     with pytest.raises(ValueError, match="diverged: the loss of epoch 1 is nan"):
         build(small, validation_fraction=0.25).fit(X, y)
+
+
+def test__self_training__asks_a_sample_at_random(panel, small, asked, monkeypatch):
+    X, marked, frozen = few(panel, small)
+    monkeypatch.setattr("tsmae.classifier._SELF_TRAINED_ON", 5)
+    settings = {"unlabeled": -1, "self_training": 0.55, "random_state": 0}
+    TimeMAEClassifier(frozen, "head", **settings).fit(X, marked)
+    embedding = frozen.estimator.transform(X).to_numpy()
+    found = [int(np.square(embedding - row).sum(1).argmin()) for row in asked[-1][0][8:]]
+    unlabeled = np.flatnonzero(marked == -1).tolist()
+    assert set(found) < set(unlabeled) and found != unlabeled[:5]
+
+
+def test__self_training__many_sorted_labels__of_all_classes(panel, small, asked, monkeypatch):
+    X, marked, frozen = few(panel, small)
+    order = np.argsort(marked)
+    monkeypatch.setattr("tsmae.classifier._PROBED_ON", 3)
+    settings = {"unlabeled": -1, "self_training": 0.55, "random_state": 0}
+    TimeMAEClassifier(frozen, "head", **settings).fit(X[order], marked[order])
+    assert set(asked[-1][1]) == {-1, 0, 1}
+
+
+def test__fit_predict__without_folds__can_leave_it_as_it_is(panel, small):
+    X, y = panel
+    classifier = build(small, fine_tune="head")
+    found = classifier.fit_predict(X, y, change_state=False)
+    assert not classifier.is_fitted
+    np.testing.assert_array_equal(found, classifier.fit(X, y).predict(X))
+
+
+def test__augment__some_of_each_batch(panel, small, monkeypatch):
+    cropped, forward = [], SeriesClassifier.forward
+
+    def spy(self, x, *args):
+        if self.training:
+            cropped.append((x == 0).all(-1).all(-1).float().mean().item())
+        return forward(self, x, *args)
+
+    monkeypatch.setattr("tsmae.training.nets.crop_and_stretch", lambda x, noise: x * 0)
+    monkeypatch.setattr(SeriesClassifier, "forward", spy)
+    build(small, max_epochs=2, average_probe=False).fit(*panel)
+    assert all(0 < share < 1 for share in cropped)

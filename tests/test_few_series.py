@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from _panels import classifier, embed, transformer
+from _panels import classifier, embed, noise, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae import TimeMAEClassifier
@@ -114,3 +114,9 @@ def test__fit__identical_series__finite():
         embedded = embed(transformer(which).fit(X), X)
         assert np.isfinite(embedded).all()
         assert_allclose(embedded, np.broadcast_to(embedded[0], embedded.shape), atol=1e-5)
+
+
+def test__no_epochs__nothing_has_to_be_learned():
+    settings = {"mcc_weight": 0.0, "mrr_weight": 0.0, "window_length": 16}
+    fitted = transformer(max_epochs=0, **settings).fit(noise(3))
+    assert embed(fitted, noise(3)).shape == (3, fitted.embedding_dim_)

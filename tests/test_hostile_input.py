@@ -865,3 +865,11 @@ def test__fit__frame_with_one_label_or_numbers_beside_it__is_a_series():
     frame = pd.DataFrame(np.arange(80.0).reshape(8, 10))
     assert transformer(max_epochs=0).fit(frame[:1], [1]).series_length_ == 1
     assert transformer(max_epochs=0).fit(frame, np.arange(8.0)).series_length_ == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("momentum", 1.0), ("momentum", 0.0), ("decoupled_dropout", 0.0)]
+)
+def test__fit__parameter_at_its_bound__is_taken(name, value):
+    fitted = transformer(mrr_weight=1.0, **{name: value}).fit(X)
+    assert np.isfinite(fitted.history_[-1]["loss"])

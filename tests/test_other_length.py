@@ -7,6 +7,7 @@ from _panels import classifier, embed, transformer
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tsmae import TimeMAETransformer
+from tsmae.nn.embedding import Positions
 
 LENGTH = 26
 LENGTHS = (1, 2, 4, 5, 25, 27, 2 * LENGTH, 5 * LENGTH)
@@ -101,3 +102,11 @@ def test__lone_last_point__is_left_out(gap):
     np.testing.assert_allclose(lone, whole, atol=1e-5)
     assert np.abs(encoder.transform(X[..., :34]) - whole).to_numpy().max() > 0.01
     assert np.isfinite(encoder.transform(X[..., :1])).all(axis=None)
+
+
+def test__positions__longer_series_with_a_gap__as_without():
+    positions = Positions(4, 2)
+    torch.nn.init.normal_(positions.table)
+    valid = torch.ones(1, 7, dtype=torch.bool)
+    valid[0, 2] = False
+    torch.testing.assert_close(positions(7, valid), positions(7, None))

@@ -175,3 +175,9 @@ def test__warn_of_unscaled__from_a_ten_millionth_on(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match=r"channels \[1\] of X"):
         warn_of_unscaled(np.array([1.0, 0.9e-7]))
+
+
+def test__n_windows__lone_tail_behind_a_lost_window__does_not_count():
+    X = np.zeros((1, 1, 13))
+    X[..., 4:8] = np.nan
+    assert n_windows(torch.tensor(X), 4).tolist() == [2]  # of three, the last of one point

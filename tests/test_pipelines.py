@@ -314,3 +314,12 @@ def test__set_output__before_fit__stays(panel, small):
     X, _ = panel
     asked = TimeMAETransformer(**small).set_output(transform="pandas").fit(X)
     assert asked._sklearn_output_config == {"transform": "pandas"}
+
+
+def test__transform__of_a_classifier__index_follows_the_input(panel, small):
+    X, y = panel
+    frame = convert(X, "numpy3D", "pd-multiindex", as_scitype="Panel")
+    names = [f"patient {i}" for i in range(24)]
+    frame.index = frame.index.set_levels(names, level=0)
+    classifier = TimeMAEClassifier(TimeMAETransformer(**small), "head", random_state=0)
+    assert classifier.fit(frame, y).transform(frame).index.tolist() == names

@@ -1082,3 +1082,14 @@ def test__slope_scale__without_winners__of_the_panel(panel, small):
     encoder = TimeMAETransformer(**settings).fit(X).series_encoder_
     squares, counts = encoder.squared_slopes(torch.from_numpy(X), True).sum(0).unbind(1)
     torch.testing.assert_close(encoder.slope_scale, (squares / counts).sqrt())
+
+
+def test__encoder__argument_with_a_default__keeps_it(panel, small):
+    depths = []
+
+    def with_a_depth(depth=3):
+        depths.append(depth)
+        return nn.Identity()
+
+    TimeMAETransformer(**{**small, "encoder": with_a_depth, "max_epochs": 0}).fit(panel[0])
+    assert depths == [3]

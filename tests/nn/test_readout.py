@@ -273,3 +273,16 @@ def test__calibrate__of_scaled_series():
         torch.testing.assert_close(encoder.unit_location[i, 0], layer.mean(0), atol=1e-4, rtol=0)
         if i >= len(encoder.resolutions):
             torch.testing.assert_close(reading.square().mean((0, 2)), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("other", "rises"),
+    [
+        ([torch.nan, 1.0, 3.0, torch.nan], [torch.nan, 2.0, 2.0, torch.nan]),
+        ([1.0, 3.0, torch.nan, torch.nan], [2.0, 2.0, torch.nan, torch.nan]),
+    ],
+)
+def test__slope__channels_of_other_ends__one_sided_at_their_own(other, rises):
+    x = torch.tensor([[[0.0, 1.0, 3.0, 6.0], other]])
+    expected = torch.tensor([[[1.0, 1.5, 2.5, 3.0], rises]])
+    torch.testing.assert_close(slope(x), expected, equal_nan=True)

@@ -407,7 +407,9 @@ def test__losses__layer_norm_targets__are_normalised(x):
     )
 
 
-@pytest.mark.parametrize("settings", [{}, DEFAULTS], ids=["paper", "defaults"])
+@pytest.mark.parametrize(
+    "settings", [{}, DEFAULTS, {"decoupled": False}], ids=["paper", "defaults", "not decoupled"]
+)
 def test__losses__padding_behind_series__changes_nothing(x, settings, monkeypatch):
     """Series of unequal length in one batch lose as much as each by itself."""
     model = build(**settings, label_smoothing=0.0).eval()
@@ -827,3 +829,17 @@ def test__codewords__of_scaled_series(settings):
     model.backbone.scaling.set_statistics(location.numpy(), scale.numpy())
     raw = x * scale[:, None] + location[:, None]
     assert (model.codewords(raw) == expected).float().mean() > 0.95  # but for rounding
+
+
+def test__reconstruction__window_of_a_constant_channel_alone__finite(x):
+    weights = {"mrr_weight": 0.0, "mcc_weight": 0.0, "reconstruction_weight": 1.0}
+    model = build(**weights, scaling="channel").eval()
+    model.backbone.scaling.scale[0] = torch.inf
+    x[:, 1:, 4:8] = torch.nan  # of the second window the constant channel alone is there
+    assert model(x, new_generator(0)).reconstruction.isfinite()
+
+
+def test__mask_vector__is_learned(x):
+    model = build()
+    model(x, new_generator(0), True).loss.backward()
+    assert model.mask_vector.grad.abs().max() > 0

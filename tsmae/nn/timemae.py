@@ -198,8 +198,7 @@ class TimeMAE(nn.Module):
         if config.decoupled:
             visible_places, seen = places_of(valid & ~masked, n_visible)  # (B, V)
             seen = never_empty(seen)
-            tokens = self.backbone.feature_encoder(shown.at(visible_places))
-            tokens = tokens + take(p, visible_places)
+            tokens = self._embed_at(visible_places, shown) + take(p, visible_places)
             memory = self.backbone.encoder(tokens, seen, noise)[-1]
             asked = take(queries, masked_places)
             predicted = self.decoupled_encoder(asked, memory, seen, noise)  # ẑ
@@ -213,7 +212,7 @@ class TimeMAE(nn.Module):
         real = None if present is None else present.flatten().nonzero().squeeze(1)
         z: Any = None  # (B, M, d), where something reads it
         if config.mrr_weight or (config.mcc_weight and self.tokenizer.reads_embeddings):
-            z = self.backbone.feature_encoder(windows.at(masked_places))
+            z = self._embed_at(masked_places, windows)
         if config.mrr_weight:
             with torch.no_grad():
                 tokens = z + take(p, masked_places)
@@ -237,6 +236,10 @@ class TimeMAE(nn.Module):
             reconstruction=self._reconstruct(predicted, hidden),
             n_masked=len(predicted),
         )
+
+    def _embed_at(self, places: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """Embeddings z (B, M, d) of the windows at these places (B, M) alone."""
+        return self.backbone.feature_encoder(windows.at(places))
 
     def _regress(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """MRR: mean squared error of ẑ (P, d) to sg(z̄)."""

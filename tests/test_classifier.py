@@ -242,7 +242,7 @@ def test__frozen_transformer__a_parameter_changed_since_its_fit__changes_nothing
 ):
     X, y = panel
     marked = np.where(np.arange(24) % 3 == 1, -1, y)
-    transformer = TimeMAETransformer(**small, standardize=standardize).fit(X)
+    transformer = TimeMAETransformer(**{**small, "standardize": standardize}).fit(X)
 
     def fitted():
         return TimeMAEClassifier(

@@ -85,7 +85,7 @@ def test__fitted_attributes__describe_panel_and_model(panel, small):
 
 def test__standardize_off__raw_embeddings(panel, small):
     X, _ = panel
-    raw = TimeMAETransformer(**small, standardize=False).fit_transform(X).to_numpy()
+    raw = TimeMAETransformer(**{**small, "standardize": False}).fit_transform(X).to_numpy()
     standard = TimeMAETransformer(**small).fit_transform(X).to_numpy()
     expected = (raw - raw.mean(0)) / raw.std(0) * np.sqrt(100 / raw.shape[1])
     np.testing.assert_allclose(expected, standard, atol=1e-3)

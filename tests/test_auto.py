@@ -41,7 +41,7 @@ def test__batch_size__auto__long_series__fit_in_memory(n_points, size):
     assert _auto.fine_tuning_batch_size(panel) == min(size, 64)
 
 
-@pytest.mark.parametrize(("n_channels", "size"), [(127, 128), (128, 64), (1000, 16)])
+@pytest.mark.parametrize(("n_channels", "size"), [(127, 128), (128, 64), (256, 42), (1000, 16)])
 def test__batch_size__auto__many_channels__fit_in_memory(n_channels, size):
     values = np.broadcast_to(np.float32(0), (5000, n_channels, 1024))
     panel = Panel(values, np.full(5000, 1024), True)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
-from skorch.callbacks import Freezer
+from skorch.callbacks import Callback, Freezer
 from sktime.pipeline import make_pipeline as make_sktime_pipeline
 from sktime.transformations.series.exponent import ExponentTransformer
 
@@ -1038,3 +1038,17 @@ def test__augment__some_of_each_batch(panel, small, monkeypatch):
     monkeypatch.setattr(SeriesClassifier, "forward", spy)
     build(small, max_epochs=2, average_probe=False).fit(*panel)
     assert all(0 < share < 1 for share in cropped)
+
+
+def test__validation__best_by_little__its_weights_stay(panel, small):
+    weights = []
+
+    class Note(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            weights[:] = [w.detach().clone() for w in net.module_.parameters()]
+
+    settings = {**PLAIN, "lr": 1e-8, "weight_decay": 0.0, "max_epochs": 6, "callbacks": [Note()]}
+    still = build({**small, "dropout": 0.0}, **settings, validation_fraction=0.5, augment=False)
+    losses = [row["valid_loss"] for row in still.fit(*panel).history_]
+    assert losses[-1] == min(losses) > 0.999 * losses[0]
+    assert all(map(torch.equal, weights, still.model_.parameters()))

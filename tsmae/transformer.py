@@ -124,8 +124,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
     batch_size : int or "auto", default="auto"
         Series in a batch. "auto" takes 128, and fewer for smaller panels, so that those get
         enough steps: a sixteenth of the panel, at least 32, and a 48th where random weights learn
-        to predict windows; and fewer of series of more than 1024 points, or of 128 channels and
-        more, so that they fit in memory. A last series alone joins the batch before it.
+        to predict windows; and fewer of series of more than 1024 points (512 of 128 channels, 341
+        of 256), so that they fit in memory. A last series alone joins the batch before it.
     lr : float or "auto", default="auto"
         Learning rate of AdamW, with `lr_schedule` its maximum. "auto" takes 2e-3; for synthetic
         weights (see `init`), which larger ones spoil, 5e-4, or 2e-4 where windows are predicted;
@@ -768,8 +768,8 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
             ``loss``, ``mrr``, ``mcc``, ``reconstruction``, ``contrast``, ``hit_rate``, ``ndcg``
             (at 10), ``distinct_codewords`` and ``perplexity``, as in `history_`: 0 where an
             objective has no weight. But the contrast is that of batches of 128 series (fewer of
-            more than 1024 points, or 128 channels and more) at the finest resolution: the more
-            series, the harder it is to tell one from the others.
+            long ones, as `batch_size` says) at the finest resolution: the more series, the harder
+            it is to tell one from the others.
 
         Raises
         ------

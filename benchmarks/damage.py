@@ -60,7 +60,7 @@ def repair(X: np.ndarray, how: str, shortest: int) -> np.ndarray:
 
 
 def _blocks(n_points: int, n_removed: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices of `n_removed` points in at most a few stretches that do not touch."""
+    """Indices of `n_removed` points in at most a few stretches."""
     n_blocks = max(1, min(_BLOCKS_PER_SERIES, n_removed, n_points - n_removed))
     sizes = _parts(n_removed, n_blocks, rng)
     gaps = _parts(n_points - n_removed, n_blocks + 1, rng)

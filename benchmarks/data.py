@@ -43,7 +43,6 @@ class Dataset(NamedTuple):
 
     Attributes
     ----------
-    name : str
     X_train, X_test : (n, C, T) float32 arrays
         NaN where nothing was observed; a shorter series ends in NaN.
     y_train, y_test : (n,) arrays
@@ -51,7 +50,6 @@ class Dataset(NamedTuple):
         Subject or recording of each training series, where known.
     """
 
-    name: str
     X_train: np.ndarray
     y_train: np.ndarray
     X_test: np.ndarray
@@ -87,7 +85,6 @@ class Dataset(NamedTuple):
                 stratify=self.y_train if smallest > 1 else None,
             )
         return Dataset(
-            self.name,
             self.X_train[train],
             self.y_train[train],
             self.X_train[test],
@@ -105,8 +102,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
         A name of the UCR or UEA archive, "HAR" or "Epilepsy".
     data_dir : path, optional
         Folder (searched with its subfolders) of ``<name>.npz`` files with arrays ``X_train``,
-        ``y_train``, ``X_test``, ``y_test`` and, if known, ``subject_train``; and of the
-        unzipped ``UCI HAR Dataset``. Default: the environment variable ``TSMAE_DATA``.
+        ``y_train``, ``X_test``, ``y_test`` and, if known, ``subject_train`` or
+        ``segment_train``; and of the unzipped ``UCI HAR Dataset``. Default: the environment
+        variable ``TSMAE_DATA``.
         What is not there comes from sktime: bundled with it, or downloaded.
 
     Raises
@@ -117,7 +115,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Dataset:
     data_dir = data_dir or os.environ.get("TSMAE_DATA")
     if data_dir:
         for path in sorted(Path(data_dir).rglob(f"{name}.npz")):
-            return _load_npz(name, path)
+            return _load_npz(path)
         if name == "HAR":
             for folder in sorted(Path(data_dir).rglob(_HAR_FOLDER)):
                 return load_uci_har(folder)
@@ -157,14 +155,14 @@ def load_uci_har(folder: str | os.PathLike) -> Dataset:
         y = np.loadtxt(folder / part / f"y_{part}.txt", dtype=np.int64, ndmin=1)
         parts += [X, y]
     subjects = np.loadtxt(folder / "train" / "subject_train.txt", dtype=np.int64, ndmin=1)
-    return Dataset("HAR", *parts, subjects)
+    return Dataset(*parts, subjects)
 
 
-def _load_npz(name: str, path: Path) -> Dataset:
+def _load_npz(path: Path) -> Dataset:
     with np.load(path, allow_pickle=False) as arrays:
         groups = next((arrays[key] for key in _GROUP_KEYS if key in arrays), None)
         parts = [arrays[key] for key in ("X_train", "y_train", "X_test", "y_test")]
-    return Dataset(name, *parts, groups)
+    return Dataset(*parts, groups)
 
 
 def _load_sktime(name: str) -> Dataset:
@@ -179,7 +177,7 @@ def _load_sktime(name: str) -> Dataset:
             f"not bundled with sktime, and its download failed ({type(error).__name__}: {error})."
         ) from error
     length = max(x.shape[1] for x in parts[0] + parts[2])
-    return Dataset(name, pad(parts[0], length), parts[1], pad(parts[2], length), parts[3])
+    return Dataset(pad(parts[0], length), parts[1], pad(parts[2], length), parts[3])
 
 
 def pad(series: list[np.ndarray], length: int) -> np.ndarray:

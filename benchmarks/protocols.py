@@ -264,7 +264,7 @@ def encoder(cell: Cell, X: np.ndarray) -> tuple[TimeMAETransformer, dict]:
     Returns
     -------
     transformer, cost
-        As :func:`pretrained`.
+        As :func:`pretrained`; of an untrained one ``pretrain_cpu_seconds`` alone.
     """
     fit = _random if cell.method in UNTRAINED else pretrained
     return fit(_transformer(cell), X, cell.seed)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
-from benchmarks.damage import DAMAGES
+from benchmarks.damage import DAMAGES, REPAIRS
 from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
 from tsmae import _auto
@@ -15,8 +15,7 @@ from tsmae import _auto
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
 SHARES = (0.1, 0.3, 0.5)
-_LENGTH_REPAIRS = ("native", "truncate", "resample", "forward-fill", "zero-fill")
-_GAP_REPAIRS = ("native", "resample", "forward-fill", "zero-fill")
+_GAP_REPAIRS = tuple(how for how in REPAIRS if how != "truncate")
 _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
@@ -47,7 +46,7 @@ def cells(options) -> list[Cell]:
 
 
 def _of_unequal_lengths(given: dict) -> list[tuple[str, dict]]:
-    return [("unequal lengths", {**given, "repair": how}) for how in _LENGTH_REPAIRS]
+    return [("unequal lengths", {**given, "repair": how}) for how in REPAIRS]
 
 
 def _with_gaps(given: dict, cut: int | None) -> list[tuple[str, dict]]:

@@ -77,12 +77,12 @@ def summary(
     return table
 
 
-def means(cells: pd.DataFrame, rows: str, columns: str, value: str = "accuracy") -> pd.DataFrame:
-    """Mean over seeds as numbers, NaN where nothing was run; in the order of the cells."""
-    if value not in cells:
-        cells = cells.assign(**{value: np.nan})
+def means(cells: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """Mean accuracy over seeds, NaN where nothing was run; in the order of the cells."""
+    if "accuracy" not in cells:
+        cells = cells.assign(accuracy=np.nan)
     table = cells.pivot_table(
-        index=rows, columns=columns, values=value, aggfunc="mean", sort=False, dropna=False
+        index=rows, columns=columns, values="accuracy", aggfunc="mean", sort=False, dropna=False
     )
     return table.reindex(
         index=cells[rows].drop_duplicates(), columns=cells[columns].drop_duplicates()

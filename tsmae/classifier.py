@@ -77,7 +77,8 @@ class TimeMAEClassifier(
         settings of training are unused, but for `class_weight` and `self_training`.
     batch_size : int or "auto", default="auto"
         "auto" takes 64, and fewer for less than 1024 labelled series: a sixteenth of them, at
-        least 16; and fewer of series of more than 2048 points, so that they fit in memory.
+        least 16; and fewer of series of more than 2048 points (1024 of 128 channels, 682 of 256),
+        so that they fit in memory.
     lr : float, default=5e-4
         Learning rate of AdamW, with `lr_schedule` its maximum.
     weight_decay : float, default=0.05
@@ -125,7 +126,7 @@ class TimeMAEClassifier(
         Whether about half of the series that the encoder is fine-tuned on, drawn anew each time,
         are random crops of 60 to 100 % of their length, stretched to it and scaled about their
         mean. With 16 epochs in place of 8 it gained 0.1 to 0.5 points on held-out training parts
-        of four panels, and cost a fifth 0.1 (``benchmarks/results/README.md``).
+        of four panels, and cost 0.1 on another one (``benchmarks/results/README.md``).
     jitter : float or "auto", default="auto"
         Of the series that the encoder is fine-tuned on: each channel, scaled, is multiplied by
         exp(jitter u) and shifted by jitter v, with u and v standard normal and drawn anew each
@@ -158,10 +159,13 @@ class TimeMAEClassifier(
     history_ : list of dict
         One an epoch of fine-tuning: ``epoch``, ``loss``, ``accuracy``, ``duration``, and with
         `validation_fraction` ``valid_loss`` and ``valid_accuracy``.
-    n_epochs_, n_channels_in_, n_features_in_, channel_names_in_, series_length_, \
+    n_epochs_ : int
+        Epochs of fine-tuning that were finished; 0 with "head".
+    n_channels_in_, n_features_in_, channel_names_in_, series_length_, \
             embedding_dim_, device_
         As in :class:`TimeMAETransformer`. Where y held a single class, of all these only those of
-        classes and input are set; where it held several outputs, those of input.
+        classes and input are set; where it held several outputs, those of input, and `classes_`
+        is empty.
     config_ : tsmae.nn.TimeMAEConfig
         Of the encoder that was fine-tuned or probed.
     readout_, probe_readout_ : dict

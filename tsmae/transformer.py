@@ -113,12 +113,12 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         it shows or misses: nothing could be learned of it. But a window in which it alone was
         observed is one that was seen.
     max_epochs : int or "auto", default="auto"
-        Epochs of pre-training. "auto" takes 15: more did not pay on small panels, whose fine
-        detail is lost. Random weights that learn to predict windows take as many as make 1440
-        steps, at most 60: after a few hundred they can serve worse than before. Where
-        epochs would make over 10 000 steps, from 88 000 series on, or fewer of so many points
-        that batches are small, it takes as many as come nearest to that, at least one; the
-        largest panel measured took a seventh of these 10 000 steps. 0 leaves the encoder as it
+        Epochs of pre-training. "auto" takes 15: more did not pay on small panels, as
+        embeddings lose fine detail. Random weights that learn to predict windows take as many as
+        make 1440 steps, at most 60: after a few hundred they can serve worse than before. Where
+        epochs would make over 10 000 steps, from some 88 200 series on, or fewer of so many
+        points that batches are small, it takes as many as come nearest to 10 000, at least one;
+        the largest panel measured took a seventh of them. 0 leaves the encoder as it
         starts; with ``init="random"`` that is the random encoder (FineZero), the baseline that
         all pre-training has to beat.
     batch_size : int or "auto", default="auto"
@@ -254,6 +254,7 @@ class TimeMAETransformer(Bridge, SavedAsTensors, BaseTransformer, TransformerMix
         seconds. ``reconstruction`` is weighted (`reconstruction_weight`, `spectral_weight`), the
         other parts of the loss are not. With `validation_fraction` also ``valid_loss`` and so on.
     n_epochs_ : int
+        Epochs of pre-training that were finished.
     n_channels_in_ : int
     n_features_in_ : int
         Columns of X, where it was a 2D array.

@@ -62,6 +62,8 @@ class SeriesEncoder(nn.Module):
 
     Attributes
     ----------
+    embedding_dim : int
+        D.
     compares : bool
         Whether features are compared with each other, so that :meth:`calibrate` has a use.
     location, scale : (D,) buffers

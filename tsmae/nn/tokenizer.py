@@ -73,8 +73,8 @@ class RandomProjectionTokenizer(nn.Module):
     BEST-RQ, Chiu et al. 2022). Each codebook draws K directions in the space of windows; level
     is removed, each channel's mean over the window, so that codewords speak of shape. Windows of
     one point have nothing but level, which stays. Directions are as long as they are drawn, so
-    that some win more often than others: of 192, windows of 8 points of white noise use 118
-    where there is one channel, and all where there are nine.
+    that some win more often than others: of 192, windows of 8 points of white noise use some
+    120 where there is one channel, and all where there are nine.
     """
 
     reads_embeddings = False  # z is not read, and may be None

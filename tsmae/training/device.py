@@ -42,13 +42,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If `device` names no device, or one that is not there.
     """
     available = available_devices()
     allowed = f"allowed are 'auto', a torch.device, and on this machine {available}"
-    if not isinstance(device, (str, torch.device)):
-        raise TypeError(f"device={device!r} is a {type(device).__name__}; {allowed}.")
     if device == "auto":
         device = "cuda" if "cuda" in available else "cpu"
     try:

@@ -53,7 +53,11 @@ def fine_tune(
     held_out: tuple[Panel, np.ndarray] | None = None,
     **settings,
 ) -> list[dict]:
-    """Train `model` in place on class indices; see :func:`_train` for the settings."""
+    """Train `model` in place on class indices.
+
+    See :func:`_train` and :class:`FineTuningNet` for the settings. Returns the history, one dict
+    an epoch.
+    """
     valid = None if held_out is None else PanelDataset(*held_out)
     dataset = PanelDataset(panel, targets)
     with _trainable_as_before(model):

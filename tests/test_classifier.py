@@ -688,6 +688,20 @@ def test__transformer__fitted_but_not_frozen__warns_that_it_is_trained_anew(pane
         TimeMAEClassifier(fitted, fine_tune="head").fit(X, y)
 
 
+def test__several_outputs__frame_of_polars__as_of_pandas(panel, small):
+    polars = pytest.importorskip("polars")
+    X, y = panel
+    outputs = pd.DataFrame({"a": y, "b": y[::-1].copy()})
+    given = polars.DataFrame(outputs.to_dict("list"))
+    expected = build(small, fine_tune="head").fit(X, outputs)
+    classifier = build(small, fine_tune="head").fit(X, given)
+    pd.testing.assert_frame_equal(classifier.predict(X), expected.predict(X))
+    assert classifier.score(X, given) == expected.score(X, outputs)
+    with pytest.raises(ValueError, match="several outputs, which `cv`"):
+        classifier.fit_predict(X, given, cv=2)
+    assert classifier.fit(X, given[["a"]]).classes_.tolist() == np.unique(y).tolist()
+
+
 def test__several_outputs__frame_with_any_index(panel, small):
     X, y = panel
     frame = pd.DataFrame({"a": y, "b": 1 - y}, index=[f"s{i}" for i in reversed(range(24))])

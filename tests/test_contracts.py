@@ -56,3 +56,15 @@ def test__import__modules_that_the_readme_names__are_there():
     code = "import tsmae; tsmae.probe.LinearProbe, tsmae.plotting.plot_history, tsmae.presets.PAPER"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert {"plotting", "presets", "probe", "TimeMAETransformer"} <= set(dir(tsmae))
+
+
+def test__import__something_is_missing_in_a_library__says_what(monkeypatch):
+    def broken(name):
+        raise AttributeError("module 'torch.nn' has no attribute 'Module'")
+
+    monkeypatch.setattr(tsmae, "import_module", broken)
+    for name in ("TimeMAETransformer", "plotting"):
+        with pytest.raises(ImportError, match=f"{name} cannot be imported .* 'torch.nn' has no"):
+            getattr(tsmae, name)
+    with pytest.raises(AttributeError, match="'tsmae' has no attribute 'other'"):
+        tsmae.other  # noqa: B018

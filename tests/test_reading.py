@@ -10,7 +10,7 @@ from _panels import containers, pad, ragged
 from numpy.testing import assert_array_equal
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
-from tsmae._reading import read_labels, read_panel
+from tsmae._reading import check_order, read_labels, read_panel
 from tsmae.panel import Panel
 
 SERIES, _ = ragged(6)
@@ -262,6 +262,31 @@ def test__read_panel__pyarrow__as_pandas():
         read_panel(table, single_series=False)
     flags = (frame > 1).astype("bool[pyarrow]")
     assert_array_equal(read_panel(flags).values, [[[0, 0, 1], [1, 1, 1]]])
+
+
+@pytest.mark.parametrize("storage", ["python", "pyarrow"])
+def test__text__however_pandas_stores_it__the_same(storage):
+    if storage == "pyarrow":
+        pytest.importorskip("pyarrow")
+    with pd.option_context("mode.string_storage", storage):
+        names = pd.Series(["x", "x", "y", "y"], dtype="str")
+        time = pd.Series(["2020-01-01", "2020-01-02"] * 2, dtype="str")
+        assert names.dtype.storage == storage
+        frame = pd.DataFrame({"who": names, "when": time, "a": [1.0, 2.0, 3.0, 4.0]})
+        frame = frame.set_index(["who", "when"])
+        read = read_panel(frame)
+        assert_array_equal(read.values, [[[1, 2]], [[3, 4]]])
+        assert list(read.instances) == ["x", "y"]
+        labels = read_labels(names.iloc[1:3], 2)
+        assert labels.tolist() == ["x", "y"] and labels.dtype.kind == "U"
+        with pytest.raises(ValueError, match="not sorted within a series"):
+            read_panel(frame.iloc[[1, 0, 2, 3]])
+        with pytest.raises(ValueError, match="missing"):
+            read_labels(names.iloc[:2].where([True, False]), 2)
+        with pytest.raises(TypeError, match="not numeric"):
+            read_panel(frame.assign(b=names.to_numpy()).astype({"b": "str"}))
+        with pytest.raises(ValueError, match="another order"):
+            check_order(pd.Series([0, 1], pd.Index(["y", "x"], dtype="str")), read.instances)
 
 
 def test__read_labels__strings_of_numpy__as_any_strings():

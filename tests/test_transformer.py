@@ -1093,3 +1093,11 @@ def test__encoder__argument_with_a_default__keeps_it(panel, small):
 
     TimeMAETransformer(**{**small, "encoder": with_a_depth, "max_epochs": 0}).fit(panel[0])
     assert depths == [3]
+
+
+def test__memory_for_speed__not_there__is_done_without(monkeypatch):
+    def refused(*args, **kwargs):
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(torch, "UntypedStorage", refused)
+    device_module.keep_freed_memory()

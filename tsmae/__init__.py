@@ -23,11 +23,13 @@ _HOMES = {
 
 
 def __getattr__(name: str):
-    if name in _MODULES:
-        return import_module(f"tsmae.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES and name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(_HOMES.get(name, f"tsmae.{name}"))
+    except AttributeError as error:  # which would say that tsmae has no such name
+        raise ImportError(f"{name} cannot be imported from tsmae: {error}") from error
+    return getattr(module, name) if name in _HOMES else module
 
 
 def __dir__() -> list[str]:

@@ -62,7 +62,7 @@ def read_panel(X: Any, single_series: bool = True) -> NamedPanel:
     """
     if X is None:
         raise TypeError(f"X is None; expected {_ACCEPTED}.")
-    X = _as_pandas(X)
+    X = as_pandas(X)
     if not single_series and _is_flat(X):
         raise _table_error(X)
     if isinstance(X, np.ndarray):
@@ -98,7 +98,7 @@ def check_is_no_table(X: Any, y: Any) -> None:
     Its rows then are series, as in scikit-learn, and not the points of a single one, beside
     which sktime may hand another series of real numbers.
     """
-    X = _as_pandas(X)
+    X = as_pandas(X)
     of_each_row = _is_flat(X) and np.ndim(y) == 1 and len(y) == len(X) > 1
     if of_each_row and np.asarray(y).dtype.kind != "f":
         raise _table_error(X)
@@ -405,7 +405,7 @@ def _read_list(X: Sequence) -> NamedPanel:
     if len(X) == 0:
         raise ValueError(f"X is an empty list: found 0 sample(s); expected {_ACCEPTED}.")
     channels = None
-    X = [_as_pandas(item) for item in X]
+    X = [as_pandas(item) for item in X]
     is_frame = [isinstance(item, (pd.DataFrame, pd.Series)) for item in X]
     if any(is_frame) and not all(is_frame):
         raise TypeError(
@@ -456,12 +456,12 @@ def _read_list(X: Sequence) -> NamedPanel:
     return NamedPanel(values, pd.RangeIndex(len(items)), channels, lost=lost)
 
 
-def _as_pandas(X: Any) -> Any:
+def as_pandas(X: Any) -> Any:
     """A frame of polars, pyarrow, dask or narwhals as a pandas one; anything else as it is."""
     library, kind = type(X).__module__.split(".")[0], type(X).__name__
     match library, kind:
         case "narwhals", "DataFrame" | "LazyFrame":
-            return _as_pandas(X.to_native())
+            return as_pandas(X.to_native())
         case "pyarrow", "Table":
             return X.to_pandas()
         case "polars", "DataFrame" | "LazyFrame":

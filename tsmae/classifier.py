@@ -26,7 +26,14 @@ from sktime.classification.base import BaseClassifier
 from tsmae import _auto, presets
 from tsmae._interop import Bridge, embedding_frame
 from tsmae._parameters import READOUT, TRAINING, readout_of, training_settings
-from tsmae._reading import NamedPanel, check_order, label_kind, read_labels, read_panel
+from tsmae._reading import (
+    NamedPanel,
+    as_pandas,
+    check_order,
+    label_kind,
+    read_labels,
+    read_panel,
+)
 from tsmae.nn import SeriesClassifier, SeriesEncoder
 from tsmae.nn.backbone import Backbone
 from tsmae.panel import Panel, warn_of_lost_shapes
@@ -339,7 +346,7 @@ class TimeMAEClassifier(
         """
         with self._fresh_fit():
             self._check_parameters()
-            read = read_panel(X, single_series=False)
+            read, y = read_panel(X, single_series=False), as_pandas(y)
             check_order(y, read.instances)
             frozen = self._frozen_transformer()
             if frozen is not None and self.fine_tune != "random":  # that takes its settings alone
@@ -421,7 +428,7 @@ class TimeMAEClassifier(
         ValueError, TypeError, NotFittedError
             As in `predict`; or if y does not suit X, or marks every series.
         """
-        read = self._read(X)
+        read, y = self._read(X), as_pandas(y)
         check_order(y, read.instances)
         outputs = [read_labels(column, len(read.values)) for column in _outputs(y)]
         check_consistent_length(read.values, sample_weight)
@@ -478,7 +485,7 @@ class TimeMAEClassifier(
         if cv is None:
             fitted = (self if change_state else clone(self)).fit(X, y)
             return getattr(fitted, method)(X)
-        read = read_panel(X, single_series=False)
+        read, y = read_panel(X, single_series=False), as_pandas(y)
         check_order(y, read.instances)
         if _has_several_outputs(y):
             raise ValueError("y has several outputs, which `cv` cannot be used with.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
 
 import torch
@@ -24,7 +24,8 @@ def keep_freed_memory() -> None:
     Its thresholds (`mallopt`: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD) rise to the largest block that
     was freed and twice that; this one is never written to. Elsewhere nothing happens.
     """
-    torch.UntypedStorage(_LARGEST_OF_HEAP, device="cpu")
+    with suppress(RuntimeError):  # a process of little memory works without
+        torch.UntypedStorage(_LARGEST_OF_HEAP, device="cpu")
 
 
 def available_devices() -> list[str]:

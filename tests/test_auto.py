@@ -430,3 +430,27 @@ def test__crop_and_stretch__each_channel_scaled_about_its_own_mean():
     x = torch.randn(200, 2, 60) + torch.tensor([[0.0], [1000.0]])
     levels = crop_and_stretch(x, new_generator(0)).mean(-1)
     torch.testing.assert_close(levels, x.mean(-1), atol=1.5, rtol=0)
+
+
+def test__random_state__decides_the_order_of_the_series(monkeypatch):
+    seen = steps_of(monkeypatch, "x")
+    orders = []
+    for random_state in (0, 1, 0):
+        seen.clear()
+        settings = {"max_epochs": 1, "batch_size": 4, "random_state": random_state}
+        TimeMAETransformer(**TINY, **settings).fit(noise(12))
+        orders.append(torch.cat([x for _, x in seen])[:, 0, 0].tolist())
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test__random_state__decides_masks_and_crops(monkeypatch):
+    seen = steps_of(monkeypatch, "generator")
+    for random_state in (0, 1):
+        TimeMAETransformer(**TINY, max_epochs=1, random_state=random_state).fit(noise(12))
+    assert len({generator.initial_seed() for _, generator in seen}) == 2
+
+
+def test__scaling__auto__channels_that_count_as_constant__have_no_say():
+    panel = Panel.from_array(np.random.default_rng(0).normal(size=(6, 3, 20)))
+    assert _auto.scaling(panel, np.array([np.inf, np.inf, 1.0])) == "channel"
+    assert _auto.scaling(panel, np.array([1e3, 1e3, 1.0])) == "instance"

@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer
 
@@ -873,3 +873,18 @@ def test__fit__frame_with_one_label_or_numbers_beside_it__is_a_series():
 def test__fit__parameter_at_its_bound__is_taken(name, value):
     fitted = transformer(mrr_weight=1.0, **{name: value}).fit(X)
     assert np.isfinite(fitted.history_[-1]["loss"])
+
+
+@pytest.mark.parametrize("scoring", [EpochScoring, BatchScoring])
+def test__fit__callback_that_scores_predictions__refused(scoring):
+    estimator = transformer(callbacks=[scoring("accuracy")])
+    with pytest.raises(TypeError, match="no callback that scores predictions"):
+        estimator.fit(X)
+    assert_like_new(estimator)
+
+
+def test__transform__other_number_of_channels__rows_of_a_flat_frame_alone_are_hinted_at(fitted):
+    for given, hinted in ((pd.DataFrame(X[0, :2].T), True), (LONG[["dim_0"]], False)):
+        with pytest.raises(ValueError, match="channels") as caught:
+            fitted[0].transform(given)
+        assert ("X.to_numpy()" in str(caught.value)) is hinted

@@ -110,3 +110,10 @@ def test__positions__longer_series_with_a_gap__as_without():
     valid = torch.ones(1, 7, dtype=torch.bool)
     valid[0, 2] = False
     torch.testing.assert_close(positions(7, valid), positions(7, None))
+
+
+def test__positions__one_known__longer_and_lone_series_share_it():
+    positions = Positions(1, 4)
+    positions.table.data.fill_(2.0)
+    valid = torch.tensor([[True, False, False], [True, True, True]])
+    assert_array_equal(positions(3, valid).detach(), np.full((2, 3, 4), 2.0))

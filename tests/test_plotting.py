@@ -219,3 +219,38 @@ def test__plot_codewords__of_a_channel_and_a_codebook__at_their_places(panel):
 def test__plot_history__0_in_the_first_epoch__has_a_curve():
     history = [{"epoch": e, "loss": 1.0, "accuracy": (e - 1) / 2} for e in (1, 2)]
     assert [axes.get_title() for axes in plot_history(history).axes] == ["loss", "accuracy"]
+
+
+def test__plot_embedding__tsne__fewer_neighbours_of_few_series(monkeypatch):
+    from sklearn import manifold
+
+    perplexities = []
+
+    class Noting(manifold.TSNE):
+        def fit_transform(self, X, y=None):
+            perplexities.append(self.perplexity)
+            return X[:, :2]
+
+    monkeypatch.setattr(manifold, "TSNE", Noting)
+    for n in (4, 31, 100, 200):
+        plot_embedding(np.random.default_rng(0).normal(size=(n, 5)), method="tsne")
+    assert perplexities == [1, 10, 30, 30]
+
+
+def test__plot_embedding__pca__axes_say_their_shares():
+    x = np.random.default_rng(0).normal(size=(50, 2)) * [3.0, 1.0]
+    axes = plot_embedding(x).axes[0]
+    variances = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    expected = [
+        f"component {i} ({v / variances.sum():.0%} of variance)" for i, v in enumerate(variances, 1)
+    ]
+    assert [axes.get_xlabel(), axes.get_ylabel()] == expected
+    axes = plot_embedding(np.eye(4), method="tsne").axes[0]
+    assert [axes.get_xlabel(), axes.get_ylabel()] == ["t-SNE 1", "t-SNE 2"]
+
+
+def test__plot_history__legend__only_where_two_curves_are():
+    history = [{"epoch": 1, "loss": 2.0, "valid_loss": 3.0, "mcc": 1.0}]
+    loss, mcc = plot_history(history).axes
+    assert [t.get_text() for t in loss.get_legend().get_texts()] == ["training", "held out"]
+    assert mcc.get_legend() is None

@@ -113,3 +113,10 @@ def test__max_iter__is_the_solver_s(n_features):
     X, y = np.random.default_rng(0).normal(size=(40, n_features)), np.arange(40) % 2
     with pytest.warns(ConvergenceWarning):
         assert LinearProbe(max_iter=1).fit(X, y).n_iter_ == 1
+
+
+def test__fit__few_series_of_float32__to_the_digits_of_float64():
+    rng, y = np.random.default_rng(0), np.arange(24) % 3
+    X = rng.normal(size=(24, 400)).astype(np.float32)
+    one, other = (LinearProbe().fit(given, y) for given in (X, X.astype(np.float64)))
+    np.testing.assert_array_equal(one.coef_, other.coef_)

@@ -475,3 +475,17 @@ def test__read_panel__missing_name_at_an_inner_level__refused():
     index = pd.MultiIndex.from_product([["a"], ["x", None], range(3)])
     with pytest.raises(ValueError, match="missing instance names"):
         read_panel(pd.DataFrame({"v": np.arange(6.0)}, index=index))
+
+
+@pytest.mark.filterwarnings("error")
+def test__read_labels__frame_of_one_column__no_warning():
+    assert read_labels(pd.DataFrame({"y": [1, 2, 1]}), 3).tolist() == [1, 2, 1]
+    with pytest.raises(Warning, match="column-vector"):
+        read_labels(np.array([[1], [2], [1]]), 3)
+
+
+def test__check_order__series_numbered_by_default__labels_named_otherwise_are_taken():
+    labels = pd.Series([1, 0, 1], index=[2, 0, 1])  # shuffled, then the names of X were dropped
+    check_order(labels, pd.RangeIndex(3))
+    with pytest.raises(ValueError, match="in another order"):
+        check_order(labels, pd.Index([0, 1, 2]))

@@ -735,3 +735,23 @@ def test__save__names_with_a_dot__no_ending_but_zip_is_replaced(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["model.v1.zip", "model.v2.zip"]
     loaded = TimeMAETransformer.load(tmp_path / "model.v1")
     assert_array_equal(embed(loaded, SERIES), embed(first, SERIES))
+
+
+def test__save__transformer_that_is_not_fitted__stays_so(tmp_path):
+    estimator = classifier(fine_tune="head").fit(SERIES, LABELS)
+    assert not estimator.transformer.is_fitted
+    loaded = through_file(estimator, tmp_path)
+    assert loaded.transformer_.is_fitted and not loaded.transformer.is_fitted
+
+
+def test__random_state__seeds_what_an_encoder_draws_in_training():
+    seeds = []
+
+    class Draws(torch.nn.Module):
+        def forward(self, x, padding_mask=None):
+            seeds.extend([torch.initial_seed()] * self.training)
+            return x
+
+    for random_state in (0, 1):
+        transformer(encoder=Draws, max_epochs=1, random_state=random_state).fit(COMPLETE)
+    assert len(set(seeds)) == 2

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from _panels import embed
+from _panels import embed, steps_of
 from safetensors.torch import load_file
 
 from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
+from tsmae.synthetic import __main__ as synthetic_main
 from tsmae.synthetic import start_from_synthetic, weights
 from tsmae.synthetic.__main__ import main, train
-from tsmae.synthetic.series import draw_pairs
+from tsmae.synthetic.series import Steps, Variation, draw_pairs
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,47 @@ def test__train_and_store__what_a_backbone_then_starts_from(tmp_path):
         )
         for stored, read in pairs:
             torch.testing.assert_close(stored, read, atol=1e-6, rtol=1e-3)
+
+
+def test__draw_pairs__partners_are_two_draws():
+    first, second = draw_pairs(100, 96, np.random.default_rng(0))
+    assert (np.abs(first - second).mean(-1) > 1e-3).all()
+
+
+def test__draw_pairs__half_of_them_scaled_by_series():
+    pairs = draw_pairs(200, 96, np.random.default_rng(0))[:, :, 0]
+    own = (np.abs(pairs.mean(-1)) < 1e-2).all(0)
+    own &= (np.abs(pairs.std(-1) - 1) < 0.1).all(0)
+    assert 70 < own.sum() < 130
+    together = pairs[:, ~own].std((0, 2))
+    assert together.min() < 0.7 and together.max() > 1.4
+
+
+def test__steps__levels_in_the_order_of_their_places():
+    time = np.linspace(0, 1, 200)
+    still = Variation(noise=0, size=0, shift=0, warp=0, place=0, trend=0)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        steps = Steps(rng, 200)
+        passed = (time[:, None] > steps.places).sum(1)
+        np.testing.assert_array_equal(steps.values(rng, time, still), steps.levels[passed])
+
+
+def test__train__resolutions_in_turn(monkeypatch):
+    seen = steps_of(monkeypatch, "resolution")
+    train(4, seed=0, batch_points=512)
+    assert seen == [(True, 1), (True, 2), (True, 4), (True, 1)]
+
+
+def test__train__gradients_of_each_batch_alone(monkeypatch):
+    norms, clip = [], torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda *given: norms.append(float(clip(*given)))
+    )
+    pairs = draw_pairs(8, 64, np.random.default_rng(0))
+    changed = {"_LR": 1e-9, "_RESOLUTIONS": (1,), "_LARGEST_GRADIENT": 1e9}
+    for name, value in {**changed, "draw_pairs": lambda *given: pairs}.items():
+        monkeypatch.setattr(synthetic_main, name, value)
+    monkeypatch.setattr(synthetic_main, "crop_and_stretch", lambda x, generator: x)
+    train(3, seed=0)
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-2)

@@ -20,7 +20,7 @@ from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from torch import nn
 from tqdm.auto import tqdm
 
-from tsmae import TimeMAEClassifier, TimeMAETransformer
+from tsmae import TimeMAEClassifier, TimeMAETransformer, presets
 from tsmae.nn import blocks, timemae
 from tsmae.panel import Panel
 from tsmae.training import device as device_module
@@ -1101,3 +1101,37 @@ def test__memory_for_speed__not_there__is_done_without(monkeypatch):
 
     monkeypatch.setattr(torch, "UntypedStorage", refused)
     device_module.keep_freed_memory()
+
+
+def test__paper__what_its_docstring_says_in_numbers():
+    said = {"mrr_weight": 5.0, "decoupled_dropout": 0.1, "codeword_gradient": False}
+    said |= {"mask_per": "batch", "scaling": None, "block": "timemae", "standardize": True}
+    assert said.items() <= presets.PAPER.items()
+    said = {"weight_decay": 0.0, "label_smoothing": 0.1, "fine_tune": "all"}
+    assert said.items() <= presets.PAPER_FINE_TUNING.items()
+
+
+def test__verbose__bar_shows_the_held_out_loss_too(panel, small, capsys):
+    X, _ = panel
+    TimeMAETransformer(**small, verbose=1, validation_fraction=0.25).fit(X)
+    shown = capsys.readouterr().err
+    assert "train_loss=" in shown and "valid_loss=" in shown
+
+
+def test__encoder__of_the_user__starts_with_its_own_weights(panel, small):
+    X, _ = panel
+
+    def build(d_model):
+        layer = torch.nn.Linear(d_model, d_model)
+        torch.nn.init.constant_(layer.weight, 0.25)
+        return layer
+
+    fitted = TimeMAETransformer(**{**small, "max_epochs": 0}, encoder=build).fit(X)
+    (layer,) = [m for m in fitted.model_.backbone.encoder.modules() if type(m) is torch.nn.Linear]
+    assert (layer.weight == 0.25).all()
+
+
+def test__sample__of_one_seed__the_same_again():
+    panel = Panel.from_array(np.arange(100.0).reshape(100, 1, 1))
+    one, again = (inference._sample(panel, 10, new_generator(0)).values for _ in range(2))
+    np.testing.assert_array_equal(one, again)

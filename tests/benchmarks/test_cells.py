@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from benchmarks import ablations, archive, few_labels, main_table, protocols, transfer
+from benchmarks import ablations, archive, data, few_labels, main_table, protocols, transfer
 from benchmarks.cells import NOT_RUN, Cell, Skipped, Store, frame, run
 from benchmarks.protocols import key, settings
 
@@ -207,3 +207,40 @@ def test__command__in_a_process_of_its_own__restarts_without_running(data_dir, t
     text = (tmp_path / "main_table.md").read_text()
     assert "python -m benchmarks.main_table --budget quick" in text
     assert str(tmp_path) not in text and str(data_dir) not in text
+
+
+def test__run__peak_memory__the_larger_of_its_own_and_the_encoder_s(store):
+    def measure(cell):
+        return {"peak_memory_mb": 10**cell.seed}
+
+    run([Cell("data", "method", seed) for seed in (0, 9)], measure, by_seed, store, jobs=0)
+    records = store.load()
+    assert records["method 0"]["peak_memory_mb"] > 50
+    assert records["method 9"]["peak_memory_mb"] == 10**9
+
+
+def test__frame__settings_and_label__as_the_table_asked(store):
+    asked = Cell("data", "method", 0, {"labels": 1.0}, "all")
+    store.append({"key": "method 0", **asked._asdict(), "settings": {}, "status": "ok"})
+    row = frame([asked], by_seed, store).iloc[0]
+    assert (row["settings"], row["label"], row["status"]) == ({"labels": 1.0}, "all", "ok")
+
+
+def test__labelled__another_draw_for_each_seed():
+    y = np.arange(60) % 3
+    dataset = data.Dataset(np.zeros((60, 1, 8)), y, np.zeros((60, 1, 8)), y)
+    drawn = [
+        protocols.labelled(Cell("made up", "FineLast", seed, {"labels": 0.2}), dataset).tolist()
+        for seed in (0, 1, 0)
+    ]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert [len(rows) for rows in drawn] == [12, 12, 12]
+
+
+def test__pretrained__other_seed__another_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv(protocols.ENCODER_FOLDER, str(tmp_path))
+    X = np.random.default_rng(0).normal(size=(6, 1, 32)).astype(np.float32)
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    one, other = (protocols.pretrained(small, X, seed)[0] for seed in (0, 1))
+    assert (one.random_state, other.random_state) == (0, 1)
+    assert np.abs(one.transform(X) - other.transform(X)).to_numpy().max() > 1e-3

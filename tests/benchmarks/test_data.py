@@ -146,3 +146,21 @@ def test__damage__leaves_a_point_of_each_series():
 def test__repair__each_way(how, expected):
     X = np.array([[[np.nan, 1, np.nan, 3, np.nan]]], dtype=np.float32)
     np.testing.assert_allclose(repair(X, how, shortest=3)[0, 0], expected)
+
+
+def test__validation__without_groups__by_class():
+    y = np.repeat([0, 1, 2], [40, 8, 4])
+    X = np.arange(52.0, dtype=np.float32).reshape(52, 1, 1)
+    for seed in range(3):
+        dataset = data.Dataset(X, y, X, y).validation(seed)
+        assert np.bincount(dataset.y_train).tolist() == [30, 6, 3]
+        assert np.bincount(dataset.y_test).tolist() == [10, 2, 1]
+
+
+def test__validation__other_seed__another_part(data_dir):
+    y = np.arange(40) % 2
+    X = np.arange(40.0, dtype=np.float32).reshape(40, 1, 1)
+    for groups in (None, np.arange(40) // 2):
+        whole = data.Dataset(X, y, X, y, groups)
+        one, other, again = (whole.validation(seed).X_test.ravel().tolist() for seed in (0, 1, 0))
+        assert one == again != other

@@ -17,6 +17,7 @@ from benchmarks import (
     accuracy_per_second,
     archive,
     cli,
+    data,
     few_labels,
     goals,
     main_table,
@@ -599,3 +600,119 @@ def test__namespace__of_other_tables__is_left_as_it_was(options):
     before = argparse.Namespace(**vars(parsed))
     cli.stored(main_table.TABLE, parsed)
     assert parsed == before
+
+
+def test__dataset_of__damage__other_points_of_each_part_and_seed(options):
+    def holes(seed):
+        cell = Cell("HAR", "FineLast", seed, {"damage": "random", "missing": 0.3})
+        dataset = protocols.dataset_of(cell)
+        return [np.isnan(X[:, 0]).tolist() for X in (dataset.X_train, dataset.X_test)]
+
+    (train, test), other = holes(0), holes(1)
+    assert train != test and other[0] != train and other[1] != test
+    assert holes(0) == [train, test]
+
+
+def test__dataset_of__truncated__to_the_shortest_training_series(monkeypatch):
+    def series(shortest):
+        X = np.ones((3, 1, 20), np.float32)
+        X[0, :, shortest:] = np.nan
+        return X
+
+    made_up = data.Dataset(series(9), np.arange(3), series(5), np.arange(3))
+    monkeypatch.setattr(data, "load", lambda name: made_up)
+    dataset = protocols.dataset_of(Cell("made up", "FineLast", 0, {"repair": "truncate"}))
+    assert dataset.X_train.shape == dataset.X_test.shape == (3, 1, 9)
+
+
+def test__result__accuracy_and_f1_as_a_mean_of_classes():
+    X, y = np.zeros((4, 1, 8)), np.array([0, 0, 0, 1])
+    with protocols.Clock() as clock:
+        pass
+    dataset = data.Dataset(X, y, X, y)
+    found = protocols._result(dataset, np.arange(4), np.zeros(4, int), {}, clock, clock)
+    assert (found["accuracy"], found["macro_f1"]) == (75, pytest.approx(100 * 6 / 7 / 2, abs=1e-3))
+
+
+def test__transfer__pretrains_on_the_source(options, monkeypatch):
+    given, pretrained = [], protocols.pretrained
+    monkeypatch.setattr(protocols, "pretrained", lambda *a: given.append(a[1]) or pretrained(*a))
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_decoupled_layers": 1, "max_epochs": 1}
+    wanted = {**protocols.settings(**small), "classifier": {"max_epochs": 1}, "source": "HAR"}
+    protocols.measure(Cell("Flat", "Transfer", 0, wanted))
+    (X,) = given
+    np.testing.assert_array_equal(X, data.load("HAR").X_train)
+
+
+def test__summary__some_seeds_failed__those_that_ran_are_shown():
+    cells = pd.DataFrame(
+        {"method": "a", "dataset": "q", "accuracy": [np.nan, 1.0], "status": ["failed", "ok"]}
+    )
+    assert reports.summary(cells, ["method"], "dataset").loc["a", "q"] == "1.00 (1)"
+
+
+def test__provenance__a_cell_in_two_rows__counts_once():
+    made = {"dataset": "q", "method": "a", "status": "ok", "seed": 0, "cpu": "one", "threads": 1}
+    made |= {"versions": "v", "commit": "c", "date": "2026-01-01", "cell_cpu_seconds": 5.0}
+    cells = pd.DataFrame([{**made, "key": key, "peak_memory_mb": 7.0} for key in "aab"])
+    text = reports.provenance(cells, "command")
+    assert "- 2 cells, 10 CPU seconds, peak memory 7 MB." in text
+    assert "do not compare" not in text
+    two = cells.assign(cpu=["one", "one", "two"])
+    assert "CPU seconds of one do not compare with another's." in reports.provenance(two, "command")
+
+
+def test__tune_epochs__reach_what_is_fine_tuned():
+    options = cli.parse(main_table.TABLE, ["--tune-epochs", "3", "--seeds", "0"])
+    for cell in cli.cells_of(main_table.TABLE, options):
+        tuned = cell.settings.get("classifier", {}).get("max_epochs") == 3
+        assert tuned == (cell.method in protocols.FINE_TUNED), cell
+
+
+def test__goals__some_methods_asked_for__read_from_all():
+    keys = [
+        {protocols.key(cell) for cell in goals.cells(cli.parse(goals.TABLE, argv))}
+        for argv in (["--seeds", "0"], ["--seeds", "0", "--methods", "FineZero", "--only", "x"])
+    ]
+    assert keys[0] == keys[1]
+
+
+def test__goals__of_two_bars__the_lower_one():
+    def row(paper):
+        cells = [("FineLast", "defaults", 97.0), ("FineLast", "paper", paper)]
+        results = pd.DataFrame(cells, columns=["method", "label", "accuracy"])
+        rows = goals._main(results.assign(dataset="Epilepsy"))
+        return next(r[1:4] for r in rows if r[0] == "Epilepsy, linear probe, %")
+
+    assert row(95.0) == ("≥ 96", "97.00", "yes")
+    assert row(99.0) == ("≥ 97.5", "97.00", "no")
+
+
+def test__goals__archive__wins_and_the_largest_loss():
+    accuracy = {"Beef": (80, 70, 90), "Wine": (60, 63, 70), "Coffee": (90, 80, 91)}
+    methods = ("FineLast", "FineZero", "MiniRocket + ridge")
+    results = pd.DataFrame(
+        [
+            {"dataset": name, "method": method, "label": "", "accuracy": float(value)}
+            for name, values in accuracy.items()
+            for method, value in zip(methods, values, strict=True)
+        ]
+    )
+    wins, worst, distance = goals._archive(results)
+    assert wins[1:] == ("≥ 22", "2", "no", "of 3 sets")
+    assert worst[1:4] == ("≤ 2", "3.00", "no")
+    assert distance[2:] == ("7.00", "no", "FineLast 76.67 over 3, MiniRocket + ridge 83.67 over 3")
+
+
+def test__goals__missing_values__what_they_cost():
+    shown = {"nothing missing": 95.0, "30% missing, random": 92.0, "30% missing, blocks": 94.0}
+    results = pd.DataFrame(
+        [
+            {"dataset": "HAR", "label": f"9 series, {label}", "settings": {"repair": "native"},
+             "method": "FineLast", "seed": 0, "accuracy": value}
+            for label, value in shown.items()
+        ]
+    )  # fmt: skip
+    rows = {row[0]: row[1:4] for row in goals._ragged(results)}
+    assert rows["HAR, 9 series, 30% missing, random: loss, points"] == ("≤ 2", "3.00", "no")
+    assert rows["HAR, 9 series, 30% missing, blocks: loss, points"] == ("≤ 2", "1.00", "yes")

@@ -14,6 +14,8 @@ from tsmae import _auto
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
+_NOTHING = "nothing missing"
+_PEER = "MiniRocket + ridge"  # which takes no holes
 SHARES = (0.1, 0.3, 0.5)
 _GAP_REPAIRS = tuple(how for how in REPAIRS if how != "truncate")
 _SETTINGS = {
@@ -36,11 +38,16 @@ def cells(options) -> list[Cell]:
             if dataset in RAGGED
             else [v for cut, given in _CUTS.items() for v in _with_gaps(settings(**given), cut)]
         )
+        of_the_data = [
+            (label, {k: v for k, v in chosen.items() if k not in ("transformer", "classifier")})
+            for label, chosen in variants
+            if chosen["repair"] != "native" or label.endswith(_NOTHING)
+        ]
         wanted += [
             Cell(dataset, method, seed, chosen, label)
             for seed in options.seeds
-            for method in ("FineZero", "FineLast")
-            for label, chosen in variants
+            for method in ("FineZero", "FineLast", _PEER)
+            for label, chosen in (of_the_data if method == _PEER else variants)
         ]
     return wanted
 
@@ -54,7 +61,7 @@ def _with_gaps(given: dict, cut: int | None) -> list[tuple[str, dict]]:
     series = "all series"
     if cut is not None:
         series, given = f"{cut} series", {**given, "cut": cut}
-    variants = [(f"{series}, nothing missing", {**given, "repair": "native"})]
+    variants = [(f"{series}, {_NOTHING}", {**given, "repair": "native"})]
     for kind in DAMAGES:
         for share in SHARES:
             label = f"{series}, {share:.0%} missing, {kind}"
@@ -107,6 +114,7 @@ def report(results: pd.DataFrame, options) -> str:
     results = panels(results)
     trained = results[results["method"] == "FineLast"]
     untrained = results[results["method"] == "FineZero"]
+    peer = results[results["method"] == _PEER].replace({"handling": {"native": _NOTHING}})
     parts = [
         "Accuracy in % of the linear probe; everything but the handling of the holes is equal. "
         "`native`: the model itself bridges gaps by lines, is told where, and leaves out windows "
@@ -130,6 +138,18 @@ def report(results: pd.DataFrame, options) -> str:
                 "favour; the difference is taken on each seed):",
                 markdown(_shown(verdict)),
             ]
+    parts += [
+        f"{_PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them:",
+        markdown(summary(peer, ["panel"], "handling")),
+    ]
+    own = trained[trained["handling"] == "native"]
+    against_peer = against_best_fix(pd.concat([own, peer]))
+    if len(against_peer):
+        parts += [
+            f"The linear probe with the model's own handling against {_PEER} on the best of the "
+            "fixes (likewise):",
+            markdown(_shown(against_peer)),
+        ]
     parts += [
         "CPU seconds, pre-training included:",
         markdown(summary(trained, ["panel"], "handling", "cpu_seconds", 0)),

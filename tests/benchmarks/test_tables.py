@@ -177,11 +177,19 @@ def test__archive__peers_ranks_and_duels(options, tmp_path):
 def test__ragged__native_against_the_fixes(options, tmp_path, monkeypatch):
     monkeypatch.setattr(ragged, "RAGGED", ("Ragged",))
     monkeypatch.setattr(ragged, "SHARES", (0.3,))
+    monkeypatch.setattr(ragged, "_CUTS", {3000: {}, None: {}})
     results = cli.main(ragged.TABLE, [*options, "--datasets", "Ragged", "HAR"])
     assert (results["status"] == "ok").all(), results["error"].dropna().tolist()
     text = shown(tmp_path, "ragged")
     assert "native - best fix" in text
     assert "HAR, 3000 series, 30% missing, blocks" in text and "Ragged, unequal lengths" in text
+    assert "own handling against MiniRocket + ridge" in text
+    handled = ragged.panels(results[results["method"] == "MiniRocket + ridge"])
+    handled = handled.groupby("panel")["handling"].agg(set)
+    fixes = {"resample", "forward-fill", "zero-fill"}
+    assert handled["Ragged, unequal lengths"] == fixes | {"truncate"}
+    assert handled["HAR, all series, 30% missing, blocks"] == fixes
+    assert handled["HAR, all series, nothing missing"] == {"native"}
 
 
 def test__ragged__best_fix__by_mean__differences_by_seed():

@@ -14,6 +14,7 @@ from tsmae import _auto
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
+_UNEQUAL = "unequal lengths"
 _NOTHING = "nothing missing"
 _PEER = "MiniRocket + ridge"  # which takes no holes
 SHARES = (0.1, 0.3, 0.5)
@@ -41,7 +42,7 @@ def cells(options) -> list[Cell]:
         of_the_data = [
             (label, {k: v for k, v in chosen.items() if k not in ("transformer", "classifier")})
             for label, chosen in variants
-            if chosen["repair"] != "native" or label.endswith(_NOTHING)
+            if chosen["repair"] in _fixes_of_peers(label)
         ]
         wanted += [
             Cell(dataset, method, seed, chosen, label)
@@ -52,8 +53,15 @@ def cells(options) -> list[Cell]:
     return wanted
 
 
+def _fixes_of_peers(label: str) -> tuple[str, ...]:
+    """What leaves no holes; of gaps interpolation alone, as of any peer in the other tables."""
+    if label == _UNEQUAL:
+        return REPAIRS[1:]
+    return ("native",) if label.endswith(_NOTHING) else ("resample",)
+
+
 def _of_unequal_lengths(given: dict) -> list[tuple[str, dict]]:
-    return [("unequal lengths", {**given, "repair": how}) for how in REPAIRS]
+    return [(_UNEQUAL, {**given, "repair": how}) for how in REPAIRS]
 
 
 def _with_gaps(given: dict, cut: int | None) -> list[tuple[str, dict]]:
@@ -139,15 +147,16 @@ def report(results: pd.DataFrame, options) -> str:
                 markdown(_shown(verdict)),
             ]
     parts += [
-        f"{_PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them:",
+        f"{_PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them "
+        "(gaps are only interpolated):",
         markdown(summary(peer, ["panel"], "handling")),
     ]
     own = trained[trained["handling"] == "native"]
     against_peer = against_best_fix(pd.concat([own, peer]))
     if len(against_peer):
         parts += [
-            f"The linear probe with the model's own handling against {_PEER} on the best of the "
-            "fixes (likewise):",
+            f"The linear probe with the model's own handling against {_PEER} on the best of these "
+            "(likewise):",
             markdown(_shown(against_peer)),
         ]
     parts += [

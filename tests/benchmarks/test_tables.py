@@ -342,7 +342,8 @@ def test__goals__tables_that_are_cut__are_read_cut_unless_told_otherwise():
 
 def test__goals__cells__are_those_that_the_rows_are_read_from():
     options = cli.parse(goals.TABLE, ["--seeds", "0"])
-    counted = {cell.label: cell for cell in goals.cells(options)}
+    trained = [cell for cell in goals.cells(options) if cell.method == "FineLast"]
+    counted = {cell.label: cell for cell in trained}
     assert counted["1500 series, 10% missing, random"].settings["transformer"]["max_epochs"] == 10
     read = [cli.stored(table, options) for table in (ragged.TABLE, speed.TABLE)]
     keys = {protocols.key(cell) for cell in goals.cells(options)}

@@ -1096,11 +1096,15 @@ def test__encoder__argument_with_a_default__keeps_it(panel, small):
 
 
 def test__memory_for_speed__not_there__is_done_without(monkeypatch):
-    def refused(*args, **kwargs):
+    asked = []
+
+    def refused(n_bytes, **kwargs):
+        asked.append(n_bytes)
         raise RuntimeError("can't allocate memory")
 
     monkeypatch.setattr(torch, "UntypedStorage", refused)
     device_module.keep_freed_memory()
+    assert asked
 
 
 def test__paper__what_its_docstring_says_in_numbers():

@@ -10,7 +10,6 @@ from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES, REPAIRS
 from benchmarks.protocols import settings
 from benchmarks.reports import markdown, spread, summary
-from tsmae import _auto
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
@@ -23,21 +22,17 @@ _SETTINGS = {
     # its shortest series has 7 points: two windows
     "JapaneseVowels": {"window_length": 4},
 }
-_CONTRASTIVE = {**_auto.CONTRASTIVE, "dropout": 0.0, "max_epochs": 10, "batch_size": 93}
-_CUTS: dict[int | None, dict] = {  # series of a panel with gaps, at most, and settings
-    1500: _CONTRASTIVE,  # as smaller panels are by default
-    3000: {},
-    None: {},
-}
+_CUTS = (1500, 3000, None)  # series of a panel with gaps, at most
 
 
 def cells(options) -> list[Cell]:
     wanted = []
     for dataset in options.datasets:
+        given = settings(**_SETTINGS.get(dataset, {}))
         variants = (
-            _of_unequal_lengths(settings(**_SETTINGS.get(dataset, {})))
+            _of_unequal_lengths(given)
             if dataset in RAGGED
-            else [v for cut, given in _CUTS.items() for v in _with_gaps(settings(**given), cut)]
+            else [variant for cut in _CUTS for variant in _with_gaps(given, cut)]
         )
         of_the_data = [
             (label, {k: v for k, v in chosen.items() if k not in ("transformer", "classifier")})
@@ -130,9 +125,7 @@ def report(results: pd.DataFrame, options) -> str:
         "to the shortest training series. `resample`: linear interpolation over the observed "
         "points, onto the length of the longest series. `forward-fill`, `zero-fill`: gaps and "
         "tails hold the last value, or 0. Removed points are gone in all channels, in training "
-        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. Its 1500 are "
-        "told apart, as smaller panels are by default, in "
-        f"{_CONTRASTIVE['max_epochs']} epochs of batches of {_CONTRASTIVE['batch_size']}. "
+        "and test series alike. HAR is cut to 1500 series, to 3000, and not at all. "
         "JapaneseVowels has windows of 4 points. All else is as by default.",
         markdown(summary(trained, ["panel"], "handling")),
         "The same encoder untrained (FineZero):",

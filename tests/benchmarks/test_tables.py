@@ -344,7 +344,7 @@ def test__goals__cells__are_those_that_the_rows_are_read_from():
     options = cli.parse(goals.TABLE, ["--seeds", "0"])
     trained = [cell for cell in goals.cells(options) if cell.method == "FineLast"]
     counted = {cell.label: cell for cell in trained}
-    assert counted["1500 series, 10% missing, random"].settings["transformer"] == {}  # as by default
+    assert counted["1500 series, 10% missing, random"].settings["transformer"] == {}  # by default
     read = [cli.stored(table, options) for table in (ragged.TABLE, speed.TABLE)]
     keys = {protocols.key(cell) for cell in goals.cells(options)}
     assert keys >= {key for results in read for key in results["key"]}

@@ -40,6 +40,7 @@ def _row(goal: str, value: float | None, bar: float, above: bool = True, digits:
     sign, compare = ("≥", operator.ge) if above else ("≤", operator.le)
     if value is None or pd.isna(value):
         return goal, f"{sign} {bar:g}", NOT_RUN, "", beside
+    value = round(value, 3) + 0.0  # cells have four digits: a tie is one, and no -0
     reached = "yes" if compare(value, bar) else "no"
     return goal, f"{sign} {bar:g}", f"{value:.{digits}f}", reached, beside
 

@@ -313,6 +313,8 @@ def test__goals__read_from_the_cells_of_the_tables(options, tmp_path):
 def test__goals__row__bars_in_both_directions():
     assert goals._row("g", 3.0, 2.0)[1:4] == ("≥ 2", "3.00", "yes")
     assert goals._row("g", 3.0, 2.0, above=False)[1:4] == ("≤ 2", "3.00", "no")
+    assert goals._row("g", -1e-4 / 3, 0.0)[1:4] == ("≥ 0", "0.00", "yes")  # a tie
+    assert goals._row("g", -0.001, 0.0)[3] == "no"
     assert goals._row("g", None, 2.0)[2] == NOT_RUN
 
 

@@ -40,9 +40,8 @@ def _row(goal: str, value: float | None, bar: float, above: bool = True, digits:
     sign, compare = ("≥", operator.ge) if above else ("≤", operator.le)
     if value is None or pd.isna(value):
         return goal, f"{sign} {bar:g}", NOT_RUN, "", beside
-    value = round(value, 3) + 0.0  # cells have four digits: a tie is one, and no -0
-    reached = "yes" if compare(value, bar) else "no"
-    return goal, f"{sign} {bar:g}", f"{value:.{digits}f}", reached, beside
+    reached = "yes" if compare(round(value, 3), bar) else "no"  # cells have four digits
+    return goal, f"{sign} {bar:g}", f"{value:z.{digits}f}", reached, beside
 
 
 def _mean(results: pd.DataFrame, value: str = "accuracy", **where) -> float | None:

@@ -104,11 +104,12 @@ def against_best_fix(results: pd.DataFrame) -> pd.DataFrame:
         if "native" not in runs or runs.shape[1] == 1:
             continue
         fix = runs.drop(columns="native").mean().idxmax()
+        runs = runs[["native", fix]].dropna()  # the seeds of both
         rows[panel] = {
             "native": runs["native"].mean(),
             "fix": fix,
             "fixed": runs[fix].mean(),
-            "gains": (runs["native"] - runs[fix]).dropna().tolist(),
+            "gains": (runs["native"] - runs[fix]).tolist(),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("panel")
 

@@ -310,6 +310,15 @@ def test__goals__read_from_the_cells_of_the_tables(options, tmp_path):
     assert rows.loc["HAR, linear probe, 1% of labels, %", "measured"] == f"{accuracy:.2f}"
 
 
+def test__ragged__verdict__is_of_the_seeds_of_both():
+    runs = pd.DataFrame(
+        [("p", 0, "native", 90.0), ("p", 1, "native", 80.0), ("p", 0, "resample", 89.0)],
+        columns=["panel", "seed", "handling", "accuracy"],
+    )
+    verdict = ragged.against_best_fix(runs).loc["p"]
+    assert (verdict["native"], verdict["fixed"], verdict["gains"]) == (90.0, 89.0, [1.0])
+
+
 def test__goals__row__bars_in_both_directions():
     assert goals._row("g", 3.0, 2.0)[1:4] == ("≥ 2", "3.00", "yes")
     assert goals._row("g", 3.0, 2.0, above=False)[1:4] == ("≤ 2", "3.00", "no")

@@ -9,6 +9,7 @@ from benchmarks import (
     accuracy_per_second,
     archive,
     few_labels,
+    few_labels_gaps,
     goals,
     main_table,
     other_lengths,
@@ -21,8 +22,8 @@ from benchmarks import (
 from benchmarks.cli import QUICK_RESULTS, main
 
 MODULES = (
-    main_table, few_labels, transfer, ablations, archive, ragged, other_lengths, timing,
-    speed, accuracy_per_second, pictures,
+    main_table, few_labels, transfer, ablations, archive, ragged, few_labels_gaps,
+    other_lengths, timing, speed, accuracy_per_second, pictures,
 )  # fmt: skip
 
 

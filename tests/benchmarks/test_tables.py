@@ -19,6 +19,7 @@ from benchmarks import (
     cli,
     data,
     few_labels,
+    few_labels_gaps,
     goals,
     main_table,
     other_lengths,
@@ -79,6 +80,38 @@ def test__few_labels__share_of_labels_reaches_the_classifier(options, tmp_path):
     assert (results["n_train"] == 18).all()
     assert "| dataset | method | 1% | 5% | 10% | 50% | 100% |" in shown(tmp_path, "few_labels")
     assert (tmp_path / "few_labels_HAR.png").stat().st_size > 1000
+
+
+def test__few_labels_gaps__labels_and_gaps_reach_all__points_ahead_of_the_peer(options, tmp_path):
+    methods = ["--methods", "FineZero", "MiniRocket + ridge", "FineZero, with MiniRocket"]
+    part = [*options, *methods, "--only", "nothing", "50 %, blocks, 1"]
+    results = cli.main(few_labels_gaps.TABLE, part)
+    assert (results["status"] == "ok").all()
+    drawn = results.groupby("label", sort=False)["n_labelled"].unique().map(list)
+    assert drawn.tolist() == [[3], [3], [3], [18], [3], [3], [18]]
+    of_gaps = results["settings"].str.get("missing") == 0.5
+    assert (results.loc[of_gaps, "settings"].str.get("damage") == "blocks").all()
+    peer_input = results[results["method"] == "FineZero, with MiniRocket"]["peer_input"]
+    assert peer_input.str.startswith("interpolated").tolist() == 4 * [False] + 3 * [True]
+    accuracy = results.pivot_table(index="method", columns="label", values="accuracy", sort=False)
+    accuracy = accuracy[["50 %, blocks, 1%", "50 %, blocks, 10%", "50 %, blocks, 100%"]]
+    text = shown(tmp_path, "few_labels_gaps")
+    for values in (
+        accuracy.loc["FineZero"],
+        accuracy.loc["FineZero"] - accuracy.loc["MiniRocket + ridge"],
+    ):
+        one, ten, every = (f"{value:.2f} (1)" for value in values)
+        assert f"| HAR | 50 %, blocks | FineZero | {one} |  | {ten} | {every} |" in text
+
+
+def test__few_labels_gaps__peer__shares_its_cells_with_ragged(options):
+    def keys(table):
+        wanted = table.cells(cli.parse(table, ["--datasets", "HAR", "--seeds", "0"]))
+        return {protocols.key(cell): cell.method for cell in wanted}
+
+    ours, others = keys(few_labels_gaps.TABLE), keys(ragged.TABLE)
+    shared = [ours[key] for key in ours.keys() & others.keys()]
+    assert sorted(shared) == sorted(4 * ["FineZero", "FineLast", "MiniRocket + ridge"])
 
 
 def test__transfer__takes_other_channels_and_lengths(options, tmp_path):

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -439,7 +440,14 @@ def _rectangular(X: np.ndarray, n_points: int) -> tuple[np.ndarray, str]:
     return data.resample(X, n_points), f"interpolated linearly to {n_points} points"
 
 
-def _peer(cell: Cell, classifier, sees_unlabelled: bool = False, compiles: bool = True) -> dict:
+def _peer(
+    cell: Cell,
+    classifier,
+    *,
+    sees_unlabelled: bool = False,
+    compiles: bool = True,
+    takes_unequal: bool = False,
+) -> dict:
     dataset = dataset_of(cell)
     n_points = max(dataset.X_train.shape[2], _ROCKET_POINTS)
     if cell.method in _SLOW:
@@ -451,8 +459,10 @@ def _peer(cell: Cell, classifier, sees_unlabelled: bool = False, compiles: bool 
     else:
         given = rows
         classes, y = np.unique(dataset.y_train[rows], return_inverse=True)
-    X, peer_input = _rectangular(dataset.X_train[given], n_points)
-    X_test = _rectangular(dataset.X_test, n_points)[0]
+    X, X_test, peer_input = dataset.X_train[given], dataset.X_test, "as it is"
+    if not takes_unequal:
+        X, peer_input = _rectangular(X, n_points)
+        X_test = _rectangular(X_test, n_points)[0]
     if compiles:  # which is not the method's cost
         few = X[np.arange(8) % len(X)]
         classifier.fit(few, np.arange(8) % 2)
@@ -486,6 +496,23 @@ _SLOW = {"1-NN DTW": _skip_slow_warping, "InceptionTime": _skip_slow_training}
 def mini_rocket(cell: Cell) -> dict:
     """MiniRocket (10,000 kernels) and ridge, of sktime and scikit-learn."""
     return _peer(cell, _Rocket(_mini_rocket(cell.seed), _ridge()))
+
+
+def mini_rocket_unequal(cell: Cell) -> dict:
+    """MiniRocket of its authors for unequal lengths, of sktime, and ridge; it takes no gaps.
+
+    Series shorter than 9 points are filled up with zeros.
+    """
+    from sktime.transformations.rocket import MiniRocketMultivariateVariable
+
+    rocket = MiniRocketMultivariateVariable(pad_value_short_series=0.0, random_state=cell.seed)
+    return _peer(cell, _Rocket(rocket, _ridge(), _frames), takes_unequal=True)
+
+
+def _frames(X: np.ndarray) -> list[pd.DataFrame]:
+    """A DataFrame of (T_i, C) for each series of (n, C, T), without its trailing NaN."""
+    lengths = data.lengths(X)
+    return [pd.DataFrame(x[:, :n].T.astype(float)) for x, n in zip(X, lengths, strict=True)]
 
 
 def mini_rocket_self_trained(cell: Cell) -> dict:
@@ -536,19 +563,23 @@ def inception_time(cell: Cell) -> dict:
 
 
 class _Rocket:
-    """A sktime transformer and a classifier; scikit-learn's pipeline cannot hold the first."""
+    """A sktime transformer and a classifier; scikit-learn's pipeline cannot hold the first.
 
-    def __init__(self, transformer, classifier):
+    ``convert`` makes of (n, C, T) what the transformer takes; MultiRocket only float64.
+    """
+
+    def __init__(self, transformer, classifier, convert: Callable = np.float64):
         self.transformer = transformer
         self.classifier = classifier
+        self.convert = convert
 
     def fit(self, X, y):
-        X = X.astype(np.float64)  # sktime's MultiRocket takes nothing else
+        X = self.convert(X)
         self.classifier.fit(self.transformer.fit(X).transform(X).to_numpy(), y)
         return self
 
     def predict(self, X):
-        return self.classifier.predict(self.transformer.transform(X.astype(np.float64)).to_numpy())
+        return self.classifier.predict(self.transformer.transform(self.convert(X)).to_numpy())
 
 
 METHODS: dict[str, Callable[[Cell], dict]] = {
@@ -564,6 +595,7 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
     "FineLast, with MiniRocket": with_mini_rocket,
     "Transfer": transfer,
     "MiniRocket + ridge": mini_rocket,
+    "MiniRocket, unequal lengths": mini_rocket_unequal,
     "MiniRocket, self-training": mini_rocket_self_trained,
     "MultiRocket + ridge": multi_rocket,
     "1-NN DTW": nearest_neighbour,
@@ -572,6 +604,6 @@ METHODS: dict[str, Callable[[Cell], dict]] = {
 UNTRAINED = {"FineZero", "FineZero+", "FineZero, self-training", "FineZero, with MiniRocket"}
 FINE_TUNED = {"FineZero+", "FineAll", "TimeMAEClassifier", "Transfer"}
 PEERS = {
-    "MiniRocket + ridge", "MiniRocket, self-training", "MultiRocket + ridge", "1-NN DTW",
-    "InceptionTime",
+    "MiniRocket + ridge", "MiniRocket, unequal lengths", "MiniRocket, self-training",
+    "MultiRocket + ridge", "1-NN DTW", "InceptionTime",
 }  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.damage import DAMAGES, REPAIRS
-from benchmarks.protocols import settings
+from benchmarks.protocols import PEERS, settings
 from benchmarks.reports import markdown, spread, summary
 
 RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
@@ -16,6 +16,9 @@ GAPPED = ("HAR",)
 _UNEQUAL = "unequal lengths"
 _NOTHING = "nothing missing"
 _PEER = "MiniRocket + ridge"  # which takes no holes
+_PEER_OF_UNEQUAL = "MiniRocket, unequal lengths"
+# what peers take without a fix
+_UNREPAIRED = {_PEER: _NOTHING, _PEER_OF_UNEQUAL: "as they are"}
 SHARES = (0.1, 0.3, 0.5)
 _GAP_REPAIRS = tuple(how for how in REPAIRS if how != "truncate")
 _SETTINGS = {
@@ -34,22 +37,32 @@ def cells(options) -> list[Cell]:
             if dataset in RAGGED
             else [variant for cut in _CUTS for variant in _with_gaps(given, cut)]
         )
-        of_the_data = [
-            (label, {k: v for k, v in chosen.items() if k not in ("transformer", "classifier")})
-            for label, chosen in variants
-            if chosen["repair"] in _fixes_of_peers(label)
-        ]
         wanted += [
-            Cell(dataset, method, seed, chosen, label)
+            Cell(dataset, method, seed, _given(method, chosen), label)
             for seed in options.seeds
-            for method in ("FineZero", "FineLast", _PEER)
-            for label, chosen in (of_the_data if method == _PEER else variants)
+            for method in ("FineZero", "FineLast", _PEER, _PEER_OF_UNEQUAL)
+            for label, chosen in variants
+            if chosen["repair"] in _handlings(method, label)
         ]
     return wanted
 
 
-def _fixes_of_peers(label: str) -> tuple[str, ...]:
-    """What leaves no holes; of gaps interpolation alone, as of any peer in the other tables."""
+def _given(method: str, chosen: dict) -> dict:
+    """A peer's settings are those of the data."""
+    if method not in PEERS:
+        return chosen
+    return {k: v for k, v in chosen.items() if k not in ("transformer", "classifier")}
+
+
+def _handlings(method: str, label: str) -> tuple[str, ...]:
+    """All of ours. Peers get gaps interpolated, as in the other tables, and lengths in every way.
+
+    One of them takes unequal lengths itself.
+    """
+    if method == _PEER_OF_UNEQUAL:
+        return ("native",) if label == _UNEQUAL else ()
+    if method != _PEER:
+        return REPAIRS
     if label == _UNEQUAL:
         return REPAIRS[1:]
     return ("native",) if label.endswith(_NOTHING) else ("resample",)
@@ -118,7 +131,9 @@ def report(results: pd.DataFrame, options) -> str:
     results = panels(results)
     trained = results[results["method"] == "FineLast"]
     untrained = results[results["method"] == "FineZero"]
-    peer = results[results["method"] == _PEER].replace({"handling": {"native": _NOTHING}})
+    peer = results[results["method"].isin(_UNREPAIRED)]
+    unrepaired = peer["method"].map(_UNREPAIRED)
+    peer = peer.assign(handling=peer["handling"].where(peer["handling"] != "native", unrepaired))
     parts = [
         "Accuracy in % of the linear probe; everything but the handling of the holes is equal. "
         "`native`: the model itself bridges gaps by lines, is told where, and leaves out windows "
@@ -142,7 +157,8 @@ def report(results: pd.DataFrame, options) -> str:
             ]
     parts += [
         f"{_PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them "
-        "(gaps are only interpolated):",
+        "(gaps are only interpolated). `as they are`: its authors' extension to unequal lengths, "
+        "before the same ridge:",
         markdown(summary(peer, ["panel"], "handling")),
     ]
     own = trained[trained["handling"] == "native"]

@@ -43,8 +43,8 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     if len(values) == 0:
         return NOT_RUN
     if len(values) == 1:
-        return f"{values[0]:.{digits}f} (1)"
-    text = f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+        return f"{values[0]:z.{digits}f} (1)"
+    text = f"{values.mean():z.{digits}f} ± {values.std(ddof=1):.{digits}f}"
     return text if len(values) > 2 else f"{text} ({len(values)})"
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sktime.transformations.rocket import MiniRocketMultivariate
+from sktime.transformations.rocket import MiniRocketMultivariate, MiniRocketMultivariateVariable
 
 from benchmarks import (
     ablations,
@@ -223,6 +223,27 @@ def test__ragged__native_against_the_fixes(options, tmp_path, monkeypatch):
     assert handled["Ragged, unequal lengths"] == fixes
     assert handled["HAR, all series, 30% missing, blocks"] == {"resample"}
     assert handled["HAR, all series, nothing missing"] == {"native"}
+    unequal = results[results["method"] == "MiniRocket, unequal lengths"]
+    assert unequal[["dataset", "peer_input"]].values.tolist() == [["Ragged", "as it is"]]
+    assert "| truncate | resample | forward-fill | zero-fill | as they are |" in text
+
+
+def test__mini_rocket_unequal__sees_series_without_their_tails(options, monkeypatch):
+    pytest.importorskip("numba")
+    seen = []
+
+    class Rocket(MiniRocketMultivariateVariable):
+        def fit(self, X, y=None):
+            seen.append(X)
+            return super().fit(X, y)
+
+    monkeypatch.setattr("sktime.transformations.rocket.MiniRocketMultivariateVariable", Rocket)
+    protocols.mini_rocket_unequal(Cell("Ragged", "MiniRocket, unequal lengths", 0))
+    X = data.load("Ragged").X_train
+    lengths = [(~np.isnan(x[0])).sum() for x in X]
+    assert len(set(lengths)) > 1
+    for x, length, given in zip(X, lengths, seen[-1], strict=True):
+        np.testing.assert_array_equal(given.to_numpy(), x[:, :length].T)
 
 
 def test__ragged__best_fix__by_mean__differences_by_seed():
@@ -471,6 +492,7 @@ def test__against__equal_hits_over_seeds__tie_though_cells_are_rounded():
         ([90.0], "90.00 (1)"),
         ([90.0, 92.0], "91.00 ± 1.41 (2)"),
         ([90.0, 92.0, 94.0], "92.00 ± 2.00"),
+        ([0.1, -0.1, -1e-4], "0.00 ± 0.10"),
     ],
 )
 def test__spread__mean_deviation_and_count(values, text):

@@ -11,16 +11,18 @@ from benchmarks.reports import markdown, spread, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 1.0)
 PEER = "MiniRocket + ridge"
-METHODS = (
-    "FineZero",
-    "FineLast",
-    PEER,
-    "FineZero, with MiniRocket",
-    "FineLast, with MiniRocket",
+HANDLINGS = (  # of gaps, by each method
+    ("FineZero", "native"),
+    ("FineLast", "native"),
+    ("FineLast", "resample"),
+    (PEER, "resample"),
+    ("FineZero, with MiniRocket", "native"),
+    ("FineLast, with MiniRocket", "native"),
 )
 _SERIES = 1500  # as in the first of the cuts in `ragged`
+_NOTHING = "nothing"
 _MISSING: dict[str, dict] = {
-    "nothing": {},
+    _NOTHING: {},
     "30 %, random": {"damage": "random", "missing": 0.3},
     "30 %, blocks": {"damage": "blocks", "missing": 0.3},
     "50 %, blocks": {"damage": "blocks", "missing": 0.5},
@@ -28,21 +30,28 @@ _MISSING: dict[str, dict] = {
 
 
 def cells(options) -> list[Cell]:
-    return [
-        Cell(dataset, method, seed, _settings(method, damaged, fraction), f"{missing}, {labels}")
-        for dataset in options.datasets
-        for missing, damaged in _MISSING.items()
-        for method in METHODS
-        for fraction, labels in ((fraction, f"{fraction:.0%}") for fraction in FRACTIONS)
-        for seed in options.seeds
-    ]
+    wanted = []
+    for dataset in options.datasets:
+        for missing, damaged in _MISSING.items():
+            complete = [(method, "native") for method in dict(HANDLINGS)]
+            handlings = HANDLINGS if damaged else complete
+            wanted += [
+                Cell(
+                    dataset,
+                    method,
+                    seed,
+                    {**_given(method), **damaged, "repair": repair, "labels": fraction},
+                    f"{missing}, {fraction:.0%}",
+                )
+                for method, repair in handlings
+                for fraction in FRACTIONS
+                for seed in options.seeds
+            ]
+    return wanted
 
 
-def _settings(method: str, damaged: dict, fraction: float) -> dict:
-    # a peer gets what `ragged` gives it: gaps interpolated, complete series as they are
-    repair = "resample" if damaged and method in PEERS else "native"
-    given = {} if method in PEERS else settings()
-    return {**given, **damaged, "repair": repair, "cut": _SERIES, "labels": fraction}
+def _given(method: str) -> dict:
+    return {**({} if method in PEERS else settings()), "cut": _SERIES}
 
 
 def gains(results: pd.DataFrame) -> pd.DataFrame:
@@ -70,17 +79,20 @@ def gains(results: pd.DataFrame) -> pd.DataFrame:
 def report(results: pd.DataFrame, options) -> str:
     named = results["label"].str.rsplit(", ", n=1, expand=True)
     results = results.assign(missing=named[0], labels=named[1])
-    rows = ["dataset", "missing", "method"]
+    repair = results["settings"].str.get("repair")
+    results["handling"] = repair.where(results["missing"] != _NOTHING, "")
+    rows = ["dataset", "missing", "method", "handling"]
     against_peer = gains(results).groupby([*rows, "labels"], sort=False)["gain"].agg(spread)
     return "\n\n".join(
         [
             "Accuracy in % by share of labels, with points missing in training and test series "
             f"alike. Panels are cut to about {_SERIES} training and test series. FineLast is "
             "pre-trained on all training series without labels, at the library's defaults, and "
-            "FineZero is the linear probe on the same encoder untrained; both handle gaps "
-            "themselves. MiniRocket sees the labelled series alone, gaps interpolated linearly, "
-            "also beside an embedding. Each seed draws its own labels, stratified and at least "
-            "one of each class, and its own gaps; every method gets the same.",
+            "FineZero is the linear probe on the same encoder untrained. `native`: the model "
+            "handles gaps itself; `resample`: they are interpolated linearly beforehand. "
+            "MiniRocket always gets them interpolated, and sees the labelled series alone. Each "
+            "seed draws its own labels, stratified and at least one of each class, and its own "
+            "gaps; every method gets the same.",
             markdown(summary(results, rows, "labels")),
             f"Points ahead of {PEER}, on each seed:",
             markdown(_by_labels(against_peer)),

@@ -10,6 +10,7 @@ from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.figures import save
 from benchmarks.protocols import settings
+from benchmarks.ragged import PEER_OF_UNEQUAL, RAGGED
 from benchmarks.reports import markdown, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.5, 1.0)
@@ -22,7 +23,12 @@ METHODS = (
     "FineZero, with MiniRocket",
     "FineLast, with MiniRocket",
 )
-_LINES = {"self-training": "--", "LogisticRegression()": ":", "with MiniRocket": "-."}
+_LINES = {
+    "self-training": "--",
+    "LogisticRegression()": ":",
+    "with MiniRocket": "-.",
+    "unequal lengths": (0, (5, 1, 1, 1, 1, 1)),
+}
 SELF_TRAINED = (  # from all labels they would be the methods above
     "FineZero, self-training",
     "FineLast, self-training",
@@ -34,11 +40,15 @@ def cells(options) -> list[Cell]:
     return [
         Cell(dataset, method, seed, {**settings(), "labels": fraction}, f"{fraction:.0%}")
         for dataset in options.datasets
-        for method in METHODS + SELF_TRAINED
+        for method in _methods(dataset)
         for fraction in FRACTIONS
         for seed in options.seeds
-        if fraction < 1 or method in METHODS
+        if fraction < 1 or method not in SELF_TRAINED
     ]
+
+
+def _methods(dataset: str) -> tuple[str, ...]:
+    return METHODS + SELF_TRAINED + ((PEER_OF_UNEQUAL,) if dataset in RAGGED else ())
 
 
 def report(results: pd.DataFrame, options) -> str:
@@ -55,7 +65,8 @@ def report(results: pd.DataFrame, options) -> str:
             "FineAll trains all weights also below 400 labels, where the default "
             "trains the head alone. FineZero is the linear probe on the same encoder untrained. "
             "MiniRocket + ridge sees the labelled series alone; with MiniRocket, its features "
-            "stand beside the embedding, all standardised, before its ridge. The probe's penalty "
+            "stand beside the embedding, all standardised, before its ridge; of unequal lengths, "
+            "it is its authors' extension to them, where other rows interpolate. The probe's penalty "
             "suits the number of labels; `LogisticRegression()` has scikit-learn's defaults, as in "
             "a pipeline that nobody tuned. Self-training is scikit-learn's "
             "`SelfTrainingClassifier(LogisticRegression())` at its defaults, which sees all "

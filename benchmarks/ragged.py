@@ -16,9 +16,9 @@ GAPPED = ("HAR",)
 _UNEQUAL = "unequal lengths"
 _NOTHING = "nothing missing"
 _PEER = "MiniRocket + ridge"  # which takes no holes
-_PEER_OF_UNEQUAL = "MiniRocket, unequal lengths"
+PEER_OF_UNEQUAL = "MiniRocket, unequal lengths"
 # what peers take without a fix
-_UNREPAIRED = {_PEER: _NOTHING, _PEER_OF_UNEQUAL: "as they are"}
+_UNREPAIRED = {_PEER: _NOTHING, PEER_OF_UNEQUAL: "as they are"}
 SHARES = (0.1, 0.3, 0.5)
 _GAP_REPAIRS = tuple(how for how in REPAIRS if how != "truncate")
 _SETTINGS = {
@@ -40,7 +40,7 @@ def cells(options) -> list[Cell]:
         wanted += [
             Cell(dataset, method, seed, _given(method, chosen), label)
             for seed in options.seeds
-            for method in ("FineZero", "FineLast", _PEER, _PEER_OF_UNEQUAL)
+            for method in ("FineZero", "FineLast", _PEER, PEER_OF_UNEQUAL)
             for label, chosen in variants
             if chosen["repair"] in _handlings(method, label)
         ]
@@ -59,7 +59,7 @@ def _handlings(method: str, label: str) -> tuple[str, ...]:
 
     One of them takes unequal lengths itself.
     """
-    if method == _PEER_OF_UNEQUAL:
+    if method == PEER_OF_UNEQUAL:
         return ("native",) if label == _UNEQUAL else ()
     if method != _PEER:
         return REPAIRS

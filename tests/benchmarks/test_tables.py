@@ -665,6 +665,17 @@ def test__few_labels__self_training__not_from_all_labels(options):
     assert (True, 0.5) in shares and (True, 1.0) not in shares and (False, 1.0) in shares
 
 
+def test__few_labels__peer_of_unequal_lengths__where_lengths_differ():
+    argv = ["--datasets", "HAR", "SpokenArabicDigits", "--seeds", "0"]
+    wanted = few_labels.cells(cli.parse(few_labels.TABLE, argv))
+    peer = [cell for cell in wanted if cell.method == "MiniRocket, unequal lengths"]
+    assert {cell.dataset for cell in peer} == {"SpokenArabicDigits"}
+    assert [cell.settings["labels"] for cell in peer] == list(few_labels.FRACTIONS)
+    of_all = protocols.key(peer[-1])
+    argv = ["--datasets", "SpokenArabicDigits", "--seeds", "0"]
+    assert of_all in {protocols.key(c) for c in ragged.cells(cli.parse(ragged.TABLE, argv))}
+
+
 def test__dataset_of__validation_part__never_sees_the_test_part(data_dir, monkeypatch):
     monkeypatch.setenv("TSMAE_DATA", str(data_dir))
     cell = Cell("HAR", "FineLast", 0, {"part": "validation"})

@@ -7,10 +7,10 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.cli import Table, main
 from benchmarks.protocols import PEERS, settings
+from benchmarks.ragged import PEER
 from benchmarks.reports import markdown, spread, summary
 
 FRACTIONS = (0.01, 0.05, 0.1, 1.0)
-PEER = "MiniRocket + ridge"
 HANDLINGS = (  # of gaps, by each method
     ("FineZero", "native"),
     ("FineLast", "native"),

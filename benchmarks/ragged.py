@@ -15,10 +15,10 @@ RAGGED = ("JapaneseVowels", "PLAID", "SpokenArabicDigits")
 GAPPED = ("HAR",)
 _UNEQUAL = "unequal lengths"
 _NOTHING = "nothing missing"
-_PEER = "MiniRocket + ridge"  # which takes no holes
+PEER = "MiniRocket + ridge"  # which takes no holes
 PEER_OF_UNEQUAL = "MiniRocket, unequal lengths"
 # what peers take without a fix
-_UNREPAIRED = {_PEER: _NOTHING, PEER_OF_UNEQUAL: "as they are"}
+_UNREPAIRED = {PEER: _NOTHING, PEER_OF_UNEQUAL: "as they are"}
 SHARES = (0.1, 0.3, 0.5)
 _GAP_REPAIRS = tuple(how for how in REPAIRS if how != "truncate")
 _SETTINGS = {
@@ -40,7 +40,7 @@ def cells(options) -> list[Cell]:
         wanted += [
             Cell(dataset, method, seed, _given(method, chosen), label)
             for seed in options.seeds
-            for method in ("FineZero", "FineLast", _PEER, PEER_OF_UNEQUAL)
+            for method in ("FineZero", "FineLast", PEER, PEER_OF_UNEQUAL)
             for label, chosen in variants
             if chosen["repair"] in _handlings(method, label)
         ]
@@ -61,7 +61,7 @@ def _handlings(method: str, label: str) -> tuple[str, ...]:
     """
     if method == PEER_OF_UNEQUAL:
         return ("native",) if label == _UNEQUAL else ()
-    if method != _PEER:
+    if method != PEER:
         return REPAIRS
     if label == _UNEQUAL:
         return REPAIRS[1:]
@@ -156,7 +156,7 @@ def report(results: pd.DataFrame, options) -> str:
                 markdown(_shown(verdict)),
             ]
     parts += [
-        f"{_PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them "
+        f"{PEER}, which takes neither gaps nor unequal lengths, on what the fixes make of them "
         "(gaps are only interpolated). `as they are`: its authors' extension to unequal lengths, "
         "before the same ridge:",
         markdown(summary(peer, ["panel"], "handling")),
@@ -165,7 +165,7 @@ def report(results: pd.DataFrame, options) -> str:
     against_peer = against_best_fix(pd.concat([own, peer]))
     if len(against_peer):
         parts += [
-            f"The linear probe with the model's own handling against {_PEER} on the best of these "
+            f"The linear probe with the model's own handling against {PEER} on the best of these "
             "(likewise):",
             markdown(_shown(against_peer)),
         ]
